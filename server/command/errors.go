@@ -1,0 +1,97 @@
+package command
+
+import (
+	"errors"
+
+	"github.com/tidwall/redcon"
+
+	"kvstore/cluster/coordinator"
+)
+
+// Texts of errors as Redis words them.
+const (
+	errSyntax      = "ERR syntax error"
+	errNotInteger  = "ERR value is not an integer or out of range"
+	errNotFloat    = "ERR value is not a valid float"
+	errTooLong     = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
+	errOffset      = "ERR offset is out of range"
+	errOverflow    = "ERR increment or decrement would overflow"
+	errDecOverflow = "ERR decrement would overflow"
+	errNaN         = "ERR increment would produce NaN or Infinity"
+	errNoSuchKey   = "ERR no such key"
+	errSameKey     = "ERR source and destination objects are the same"
+	errDBIndex     = "ERR DB index is out of range"
+	errCursor      = "ERR invalid cursor"
+)
+
+// The first word of an error is its class, which clients may act on.
+var clusterErrors = [...]struct {
+	err  error
+	text string
+}{
+	{coordinator.ErrNoQuorum, "NOQUORUM nothing was written: "},
+	{coordinator.ErrLevel, "NOQUORUM nothing was written: "},
+	{coordinator.ErrTimeout, "TIMEOUT "},
+	{coordinator.ErrOverloaded, "OVERLOADED nothing was written: "},
+	{coordinator.ErrFull, "MISCONF nothing was written: "},
+	{coordinator.ErrReadOnly, "MISCONF nothing was written: "},
+	{coordinator.ErrNotReady, "CLUSTERDOWN "},
+	{coordinator.ErrCorrupt, "ERR "},
+	{coordinator.ErrTooManySiblings, "ERR "},
+}
+
+// AppendError appends what a client is told of a request's error. Errors of
+// kinds unknown to it become ERR and their own text.
+func AppendError(out []byte, err error) []byte {
+	for _, e := range clusterErrors {
+		if errors.Is(err, e.err) {
+			return redcon.AppendError(out, e.text+err.Error())
+		}
+	}
+	return redcon.AppendError(out, "ERR "+err.Error())
+}
+
+// longestEcho bounds how much of a stranger's command an error repeats.
+const longestEcho = 128
+
+// AppendUnknownCommand appends the error for a command that is not in the
+// table, which repeats the beginning of what was sent.
+func AppendUnknownCommand(out []byte, args [][]byte) []byte {
+	text := append([]byte("ERR unknown command '"), echo(args[0])...)
+	text = append(text, "', with args beginning with: "...)
+	begin := len(text)
+	for _, a := range args[1:] {
+		room := longestEcho - (len(text) - begin)
+		if room <= 0 {
+			break
+		}
+		text = append(text, '\'')
+		text = append(text, a[:min(len(a), room)]...)
+		text = append(text, "' "...)
+	}
+	return redcon.AppendError(out, printable(text))
+}
+
+func appendUnknownSubcommand(out []byte, c *Command, name []byte) []byte {
+	text := append([]byte("ERR unknown subcommand '"), echo(name)...)
+	text = append(text, "'. Try "...)
+	text = append(text, upper(c.Name)...)
+	return redcon.AppendError(out, printable(append(text, " HELP."...)))
+}
+
+// AppendArityError appends the error for a wrong number of arguments.
+func AppendArityError(out []byte, c *Command) []byte {
+	return redcon.AppendError(out, "ERR wrong number of arguments for '"+c.FullName()+"' command")
+}
+
+func echo(b []byte) []byte { return b[:min(len(b), longestEcho)] }
+
+// printable keeps line ends out of a reply that a line end terminates.
+func printable(text []byte) string {
+	for i, b := range text {
+		if b == '\r' || b == '\n' {
+			text[i] = ' '
+		}
+	}
+	return string(text)
+}
