@@ -1,0 +1,94 @@
+package memtable
+
+import (
+	"math/bits"
+	"sync/atomic"
+	"unsafe"
+)
+
+// ref is the place of a record in an arena, in units of eight bytes; 0 is no record. 32 GiB can be addressed.
+type ref = uint32
+
+const (
+	unit     = 8
+	maxUnits = 1 << 32
+
+	minPage = 4 << 10
+	// maxPage bounds what the last page of a table wastes.
+	maxPage = 1 << 20
+)
+
+// arena hands out pointer-free memory that is addressed by refs. Page numbers are virtual: a record longer than a page
+// takes several consecutive numbers, of which only the first has memory behind it, all in one piece.
+type arena struct {
+	// pages is replaced by a longer copy when it is full. Elements are written before a ref into their page is published.
+	pages atomic.Pointer[[]unsafe.Pointer]
+	shift uint // a page is 1<<shift units
+	mask  uint32
+
+	// The writer's own state.
+	next     uint32 // the first virtual page that is not taken
+	cursor   uint32 // the next free unit of the current page
+	limit    uint32 // the end of the current page
+	used     atomic.Int64
+	pageSize int
+}
+
+// init prepares the arena for about size bytes. No page is made yet.
+func (a *arena) init(size int) {
+	want := min(max(size/64, minPage), maxPage)
+	a.pageSize = 1 << bits.Len(uint(want-1))
+	a.shift = uint(bits.TrailingZeros(uint(a.pageSize / unit)))
+	a.mask = uint32(a.pageSize/unit - 1)
+	pages := make([]unsafe.Pointer, max(8, 2*size/a.pageSize))
+	a.pages.Store(&pages)
+}
+
+// at returns the address of a record.
+func (a *arena) at(r ref) unsafe.Pointer {
+	return unsafe.Add((*a.pages.Load())[r>>a.shift], int(r&a.mask)*unit)
+}
+
+// alloc returns zeroed memory of n bytes.
+func (a *arena) alloc(n int) (ref, unsafe.Pointer) {
+	units := uint32((n + unit - 1) / unit)
+	a.used.Add(int64(units) * unit)
+	if units > a.limit-a.cursor {
+		if int(units)*unit > a.pageSize/4 {
+			return a.piece(units)
+		}
+		first, _ := a.piece(a.mask + 1)
+		a.cursor, a.limit = first, first+a.mask+1
+		if first == 0 { // the ref 0 means nothing
+			a.cursor = 1
+		}
+	}
+	r := a.cursor
+	a.cursor += units
+	return r, a.at(r)
+}
+
+// piece makes memory of its own for that many units.
+func (a *arena) piece(units uint32) (ref, unsafe.Pointer) {
+	lead := uint32(0)
+	if a.next == 0 && units != a.mask+1 {
+		lead = 1 // a first record larger than a page must not get the ref 0
+	}
+	memory := unsafe.Pointer(unsafe.SliceData(make([]uint64, units+lead)))
+	page := a.next
+	a.next += (units + lead + a.mask) >> a.shift
+	if uint64(a.next)<<a.shift >= maxUnits {
+		panic("memtable: more than 32 GiB in one table")
+	}
+	pages := *a.pages.Load()
+	if int(page) >= len(pages) {
+		longer := make([]unsafe.Pointer, max(2*len(pages), int(page)+1))
+		copy(longer, pages)
+		longer[page] = memory
+		a.pages.Store(&longer)
+	} else {
+		pages[page] = memory
+	}
+	r := page<<a.shift + lead
+	return r, unsafe.Add(memory, int(lead)*unit)
+}
