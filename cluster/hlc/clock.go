@@ -1,0 +1,196 @@
+package hlc
+
+import (
+	"errors"
+	"fmt"
+	"sync/atomic"
+	"time"
+)
+
+const (
+	// DefaultMaxAhead is how far another node's clock may be ahead of ours.
+	// NTP keeps hosts within tens of milliseconds, so this is a broken clock.
+	DefaultMaxAhead = 500 * time.Millisecond
+
+	// DefaultWindow is how far ahead of use timestamps are reserved. A node
+	// that was killed starts again at its bound, thus up to a window ahead of
+	// its physical clock, and its peers refuse its writes until the rest of
+	// the window is below their MaxAhead. Two seconds keep that wait about as
+	// long as a restart and let a slow fsync pass without stopping Now.
+	DefaultWindow = 2 * time.Second
+)
+
+// ErrExhausted says that the clock stands at the greatest timestamp, which
+// only a damaged reservation can bring about.
+var ErrExhausted = errors.New("the clock is at its end")
+
+// AheadError says that a remote clock was refused for being too far ahead.
+type AheadError struct {
+	Remote   Timestamp
+	Physical time.Time     // our own clock when it was refused
+	Ahead    time.Duration // how far Remote was ahead of Physical
+	Max      time.Duration // how far it may be
+}
+
+func (e *AheadError) Error() string {
+	return fmt.Sprintf("remote clock is %v ahead of ours, more than %v: remote %s, ours %s",
+		e.Ahead, e.Max, e.Remote.Time().UTC().Format(time.RFC3339Nano), e.Physical.UTC().Format(time.RFC3339Nano))
+}
+
+// Options configure a Clock. The zero value is a clock that reserves nothing,
+// for tests and for nodes that keep nothing.
+type Options struct {
+	// Now reads the physical clock. Default time.Now.
+	Now func() time.Time
+	// Reserved is the bound read from disk at start; zero at the first start.
+	Reserved Timestamp
+	// Reserve makes a bound durable before it returns. It is never called
+	// twice at once, and each bound is greater than the one before.
+	Reserve func(upTo Timestamp) error
+	// MaxAhead is how far a remote clock may be ahead. Default DefaultMaxAhead.
+	MaxAhead time.Duration
+	// Window is how far ahead of use the bound is kept. Default DefaultWindow.
+	Window time.Duration
+}
+
+// Clock issues timestamps. All its methods may be called concurrently.
+type Clock struct {
+	now      func() time.Time
+	reserve  func(upTo Timestamp) error
+	maxAhead time.Duration
+	window   time.Duration
+
+	last  atomic.Uint64 // the greatest timestamp issued or observed
+	bound atomic.Uint64 // the greatest timestamp that may be issued
+
+	// extending holds one token while a bound is written. It is a channel and
+	// not a mutex because Reserve waits for the disk.
+	extending chan struct{}
+}
+
+// New returns a clock that issues nothing at or below o.Reserved. It does no
+// I/O: the first Extend or Now reserves the first window.
+func New(o Options) *Clock {
+	c := &Clock{
+		now:       o.Now,
+		reserve:   o.Reserve,
+		maxAhead:  o.MaxAhead,
+		window:    o.Window,
+		extending: make(chan struct{}, 1),
+	}
+	if c.now == nil {
+		c.now = time.Now
+	}
+	if c.maxAhead <= 0 {
+		c.maxAhead = DefaultMaxAhead
+	}
+	if c.window <= 0 {
+		c.window = DefaultWindow
+	}
+	c.last.Store(uint64(o.Reserved))
+	c.bound.Store(uint64(o.Reserved))
+	if c.reserve == nil {
+		c.bound.Store(uint64(MaxTimestamp))
+	}
+	return c
+}
+
+// Now returns a timestamp greater than every one issued or observed before.
+// The error is Reserve's, when the bound was used up and cannot be extended.
+func (c *Clock) Now() (Timestamp, error) {
+	physical := uint64(FromTime(c.now()))
+	for {
+		last := c.last.Load()
+		if last == uint64(MaxTimestamp) {
+			return 0, ErrExhausted
+		}
+		// One more than the last carries from the logic into the milliseconds
+		// by itself when a millisecond is used up.
+		next := max(physical, last+1)
+		if next > c.bound.Load() {
+			if err := c.extend(next); err != nil {
+				return 0, err
+			}
+			continue
+		}
+		if c.last.CompareAndSwap(last, next) {
+			return Timestamp(next), nil
+		}
+	}
+}
+
+// After is Observe and then Now: a timestamp for an event that has seen one.
+func (c *Clock) After(seen Timestamp) (Timestamp, error) {
+	if err := c.Observe(seen); err != nil {
+		return 0, err
+	}
+	return c.Now()
+}
+
+// Observe moves the clock to at least remote, so that whatever happens here
+// next is later. A remote clock that is more than MaxAhead ahead of the
+// physical clock is refused with an *AheadError and moves nothing, unless this
+// clock already is as far: nothing is learned from it then.
+func (c *Clock) Observe(remote Timestamp) error {
+	last := c.last.Load()
+	if uint64(remote) <= last {
+		return nil
+	}
+	physical := c.now()
+	// A century is far enough for the report, and does not overflow.
+	aheadMillis := min(remote.Millis()-physical.UnixMilli(), 100*365*24*3600*1000)
+	ahead := time.Duration(aheadMillis) * time.Millisecond
+	if ahead > c.maxAhead {
+		return &AheadError{Remote: remote, Physical: physical, Ahead: ahead, Max: c.maxAhead}
+	}
+	for uint64(remote) > last && !c.last.CompareAndSwap(last, uint64(remote)) {
+		last = c.last.Load()
+	}
+	return nil
+}
+
+// Last returns the greatest timestamp issued or observed.
+func (c *Clock) Last() Timestamp { return Timestamp(c.last.Load()) }
+
+// Lead returns how far the clock is ahead of the physical clock, zero when it
+// is not. A node whose lead is above MaxAhead is refused by its peers, so it
+// lets others coordinate writes until the lead has passed.
+func (c *Clock) Lead() time.Duration {
+	lead := c.Last().Millis() - c.now().UnixMilli()
+	return time.Duration(max(lead, 0)) * time.Millisecond
+}
+
+// Low reports whether less than half a window is left, and it is time for
+// Extend. It is cheap enough for a ticker of a fraction of the window.
+func (c *Clock) Low() bool {
+	return c.bound.Load() < uint64(c.ahead(c.window/2))
+}
+
+// Extend reserves the next window, if less than half of one is left.
+func (c *Clock) Extend() error {
+	return c.extend(uint64(c.ahead(c.window / 2)))
+}
+
+// extend raises the bound by a window unless it is at least need already,
+// which it is when another caller came first.
+func (c *Clock) extend(need uint64) error {
+	if c.reserve == nil {
+		return nil
+	}
+	c.extending <- struct{}{}
+	defer func() { <-c.extending }()
+	if c.bound.Load() >= need {
+		return nil
+	}
+	upTo := max(c.ahead(c.window), Timestamp(need))
+	if err := c.reserve(upTo); err != nil {
+		return fmt.Errorf("reserve timestamps up to %v: %w", upTo, err)
+	}
+	c.bound.Store(uint64(upTo))
+	return nil
+}
+
+// ahead returns the timestamp d after the later of both clocks.
+func (c *Clock) ahead(d time.Duration) Timestamp {
+	return FromMillis(max(c.now().UnixMilli(), c.Last().Millis()) + d.Milliseconds())
+}
