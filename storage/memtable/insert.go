@@ -158,7 +158,7 @@ func fillVersion(p unsafe.Pointer, seq uint64, kind entry.Kind, older ref, value
 	*(*uint64)(p) = seq<<8 | uint64(kind)
 	*field(p, 8) = older
 	*field(p, 12) = uint32(len(value))
-	copy(unsafe.Slice((*byte)(unsafe.Add(p, versionHead)), len(value)), value)
+	copy(versionValue(p), value)
 }
 
 // addVersion puts a record into the chain of its key, before the first that is not newer.

@@ -51,6 +51,7 @@ func leafCap(w uint32) int { return int(w >> 2) }
 // nodePos is the position of the first of the four bits by which a node parts its keys.
 func nodePos(w uint32) int { return int(w >> 2) }
 
+// entryKey needs no care for an empty key: a version lies behind it.
 func entryKey(p unsafe.Pointer) []byte {
 	return unsafe.Slice((*byte)(unsafe.Add(p, headerSize)), word(p)>>2)
 }
@@ -61,6 +62,9 @@ func olderVersion(v unsafe.Pointer) ref       { return atomic.LoadUint32(field(v
 
 func versionValue(v unsafe.Pointer) []byte {
 	n := *field(v, 12)
+	if n == 0 {
+		return []byte{} // an address behind the record may be no memory of ours
+	}
 	return unsafe.Slice((*byte)(unsafe.Add(v, versionHead)), n)[:n:n]
 }
 
