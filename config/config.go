@@ -1,0 +1,84 @@
+package config
+
+import "time"
+
+// MaxReplicas is the largest replication.n. Seven survives the loss of three
+// nodes; nobody gains from more, and it bounds what a request must track.
+const MaxReplicas = 7
+
+// Level says how many replicas must answer: one of the names of
+// replication.r, or a number in decimal.
+type Level string
+
+// Config is every setting of one node, checked. The fields are documented by
+// the table in fields.go, under the key of the same name.
+type Config struct {
+	Server struct {
+		Listen       string
+		Requirepass  string
+		Routing      string
+		Maxclients   int
+		Timeout      time.Duration
+		DrainTimeout time.Duration
+		MaxValue     ByteSize
+		OutputLimit  ByteSize
+		Loops        int
+		TLSCert      string
+		TLSKey       string
+	}
+	Node struct {
+		Name, DC, Rack string
+		Weight         float64
+	}
+	Cluster struct {
+		Name, Gossip, RPC string
+		Join              []string
+		Partitions        int
+		Secret            string
+	}
+	Replication struct {
+		N                         int
+		R, W                      Level
+		Mode                      string
+		ReadTimeout, WriteTimeout time.Duration
+	}
+	Storage struct {
+		Dir, Fsync, Compression string
+		MemtableSize, CacheSize ByteSize
+	}
+	Admin struct{ Listen string }
+	Log   struct{ Level, Format string }
+
+	// origins holds where each key that is not at its default was set.
+	origins map[string]string
+}
+
+// Default is the configuration of a node that was told nothing.
+func Default() *Config {
+	c := new(Config)
+	for _, f := range Fields() {
+		if err := f.at(c).parse(f.Default); err != nil {
+			panic("config: default of " + f.Key + ": " + err.Error())
+		}
+	}
+	return c
+}
+
+// Origin is where key got its value: "default", "kvstore.toml:3",
+// "KVSTORE_SERVER_LISTEN", "--server.listen" or "CONFIG SET".
+func (c *Config) Origin(key string) string {
+	if origin, ok := c.origins[key]; ok {
+		return origin
+	}
+	return "default"
+}
+
+// Text is the value of key as it is written in a flag. A key that does not
+// exist breaks an invariant of the program.
+func (c *Config) Text(key string) string {
+	f, ok := lookup(key)
+	if !ok {
+		panic("config: no field " + key)
+	}
+	return f.at(c).String()
+}
