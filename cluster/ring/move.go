@@ -1,0 +1,280 @@
+package ring
+
+import (
+	"cmp"
+	"slices"
+)
+
+// countBefore counts what each node held in the previous ring.
+func (c *claim) countBefore(prev *Ring) {
+	number := c.numbers(prev)
+	for _, m := range prev.table {
+		if i := number[m]; i >= 0 {
+			c.nodes[i].before++
+		}
+	}
+}
+
+// numbers returns the node of each member of the previous ring, -1 for those
+// that hold nothing any more.
+func (c *claim) numbers(prev *Ring) []int {
+	number := make([]int, len(prev.Members))
+	for m := range prev.Members {
+		number[m] = slices.IndexFunc(c.nodes, func(n claimNode) bool {
+			return c.members[n.member].ID == prev.Members[m].ID
+		})
+	}
+	return number
+}
+
+// retain starts from the previous table, without the nodes that are gone and
+// without replicas that are too many or too close together now.
+func (c *claim) retain(prev *Ring) {
+	number := c.numbers(prev)
+	room := make([]int, 0, MaxReplicas)
+	for i := range c.nodes {
+		c.nodes[i].held = c.nodes[i].before
+	}
+	for p := range c.sets {
+		set := room[:0]
+		for _, m := range prev.ReplicaIndexes(Partition(p)) {
+			if i := number[m]; i >= 0 {
+				set = append(set, i)
+			}
+		}
+		for {
+			crowd := c.crowded(set)
+			if crowd == nil {
+				break
+			}
+			worst := slices.MinFunc(crowd, func(a, b int) int {
+				return cmp.Or(
+					cmp.Compare(c.nodes[a].missing(), c.nodes[b].missing()),
+					cmp.Compare(c.tie(p, a), c.tie(p, b)),
+				)
+			})
+			c.nodes[worst].held--
+			set = slices.Delete(set, slices.Index(set, worst), slices.Index(set, worst)+1)
+		}
+		c.sets[p] = append(c.sets[p], set...)
+	}
+}
+
+// crowded returns nodes of a set of which one must go, nil when all may stay.
+func (c *claim) crowded(set []int) []int {
+	for _, x := range set {
+		sameRack := func(y int) bool { return c.nodes[y].rack == c.nodes[x].rack }
+		if crowd := selectNodes(set, sameRack); len(crowd) > c.racks[c.nodes[x].rack].limit {
+			return crowd
+		}
+	}
+	for _, x := range set {
+		sameDC := func(y int) bool { return c.nodes[y].dc == c.nodes[x].dc }
+		if crowd := selectNodes(set, sameDC); len(crowd) > c.dcs[c.nodes[x].dc].limit {
+			return crowd
+		}
+	}
+	if len(set) > c.n {
+		return set
+	}
+	return nil
+}
+
+func selectNodes(set []int, keep func(int) bool) []int {
+	var kept []int
+	for _, x := range set {
+		if keep(x) {
+			kept = append(kept, x)
+		}
+	}
+	return kept
+}
+
+// tie orders nodes that are equal for partition p, differently in each.
+func (c *claim) tie(p, node int) uint64 {
+	return hashPair(uint64(p), uint64(c.members[c.nodes[node].member].ID))
+}
+
+// fill gives every partition its n replicas.
+func (c *claim) fill(order []int) {
+	open := 0
+	for p := range c.sets {
+		if len(c.sets[p]) < c.n {
+			open++
+		}
+	}
+	for _, p := range order {
+		if len(c.sets[p]) == c.n {
+			continue
+		}
+		for len(c.sets[p]) < c.n {
+			z := c.neediest(p, -1, open)
+			if z < 0 {
+				break
+			}
+			c.replace(p, -1, z)
+		}
+		open--
+	}
+	for _, p := range order {
+		for len(c.sets[p]) < c.n {
+			c.fillByPath(p)
+		}
+	}
+}
+
+// neediest returns the node that is missing most for its target among those that
+// may take the place of x in p, -1 when none that misses anything may. A node that
+// must be in every one of the open partitions to reach its target comes first.
+func (c *claim) neediest(p, x, open int) int {
+	best, bestMust, bestNeed, bestTie := -1, false, 0.0, uint64(0)
+	for z := range c.nodes {
+		node := &c.nodes[z]
+		missing := node.missing()
+		if missing <= 0 {
+			continue
+		}
+		must, need := missing >= open, float64(missing)/float64(node.target)
+		if best >= 0 && (bestMust && !must || bestMust == must && bestNeed > need) || !c.allowed(p, x, z) {
+			continue
+		}
+		tie := c.tie(p, z)
+		if best >= 0 && bestMust == must && bestNeed == need && bestTie <= tie {
+			continue
+		}
+		best, bestMust, bestNeed, bestTie = z, must, need, tie
+	}
+	return best
+}
+
+// fillByPath adds a replica to p when no node that misses one may hold p: a node
+// that may takes p and hands another partition on, until one that misses gets it.
+func (c *claim) fillByPath(p int) {
+	start := -1
+	hops := c.findPath(c.candidates(p), func(z int) bool { return c.nodes[z].missing() > 0 })
+	if hops != nil && c.follow(hops) {
+		start = hops[0].from
+	}
+	// A path that led through p itself may have taken the place.
+	if start < 0 || !c.allowed(p, -1, start) {
+		start = slices.MinFunc(c.candidates(p), func(a, b int) int {
+			return cmp.Or(-cmp.Compare(c.nodes[a].missing(), c.nodes[b].missing()), cmp.Compare(c.tie(p, a), c.tie(p, b)))
+		})
+	}
+	c.replace(p, -1, start)
+}
+
+// candidates returns the nodes that may be added to p. While p has fewer than n
+// replicas there always is one.
+func (c *claim) candidates(p int) []int {
+	var nodes []int
+	for z := range c.nodes {
+		if c.allowed(p, -1, z) {
+			nodes = append(nodes, z)
+		}
+	}
+	return nodes
+}
+
+// exchange moves replicas from nodes that hold more than their target to nodes
+// that hold less: first at most one of a partition, then where it must be more,
+// and last along paths.
+func (c *claim) exchange(order []int) {
+	for _, atMost := range []int{1, c.n} {
+		for _, p := range order {
+			c.exchangeIn(p, atMost)
+		}
+	}
+	// Each path brings the shares nearer to the targets by one, so this bound is
+	// reached only if paths interfere with themselves.
+	for range c.q * c.n {
+		var starts []int
+		for x := range c.nodes {
+			if c.nodes[x].missing() < 0 {
+				starts = append(starts, x)
+			}
+		}
+		hops := c.findPath(starts, func(z int) bool { return c.nodes[z].missing() > 0 })
+		if hops == nil || !c.follow(hops) {
+			return
+		}
+	}
+}
+
+// exchangeIn makes at most that many direct exchanges in one partition.
+func (c *claim) exchangeIn(p, atMost int) {
+	for i := 0; i < len(c.sets[p]) && atMost > 0; i++ {
+		x := c.sets[p][i]
+		if c.nodes[x].missing() >= 0 {
+			continue
+		}
+		if z := c.neediest(p, x, c.q+1); z >= 0 {
+			c.replace(p, x, z)
+			atMost--
+		}
+	}
+}
+
+// hop is one step of a path: node from hands partition p to node to.
+type hop struct{ p, from, to int }
+
+// findPath returns the shortest chain of hops from one of the starts to a node
+// that is a goal, nil when there is none.
+func (c *claim) findPath(starts []int, goal func(int) bool) []hop {
+	if len(starts) == 0 {
+		return nil
+	}
+	holds := make([][]int, len(c.nodes))
+	for p, set := range c.sets {
+		for _, x := range set {
+			holds[x] = append(holds[x], p)
+		}
+	}
+	by := make([]hop, len(c.nodes))
+	reached := make([]bool, len(c.nodes))
+	for _, x := range starts {
+		reached[x] = true
+	}
+	for queue := slices.Clone(starts); len(queue) > 0; queue = queue[1:] {
+		x := queue[0]
+		for z := range c.nodes {
+			if reached[z] {
+				continue
+			}
+			at := slices.IndexFunc(holds[x], func(p int) bool { return c.allowed(p, x, z) })
+			if at < 0 {
+				continue
+			}
+			reached[z] = true
+			by[z] = hop{holds[x][at], x, z}
+			if goal(z) {
+				return traceBack(by, starts, z)
+			}
+			queue = append(queue, z)
+		}
+	}
+	return nil
+}
+
+// traceBack returns the hops from a start to z.
+func traceBack(by []hop, starts []int, z int) []hop {
+	var hops []hop
+	for !slices.Contains(starts, z) {
+		hops = append(hops, by[z])
+		z = by[z].from
+	}
+	slices.Reverse(hops)
+	return hops
+}
+
+// follow makes the hops of a path, the last first, and reports whether it made
+// any. A hop that an earlier one has made impossible ends it.
+func (c *claim) follow(hops []hop) bool {
+	for i, h := range slices.Backward(hops) {
+		if !slices.Contains(c.sets[h.p], h.from) || !c.allowed(h.p, h.from, h.to) {
+			return i < len(hops)-1
+		}
+		c.replace(h.p, h.from, h.to)
+	}
+	return true
+}
