@@ -1,0 +1,252 @@
+package rpc
+
+import (
+	"crypto/hmac"
+	"crypto/rand"
+	"crypto/sha256"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+
+	"kvstore/cluster/ring"
+	"kvstore/cluster/wire"
+)
+
+// The roles of a Hello.
+const (
+	rolePeer   uint8 = 1
+	roleCaller uint8 = 2
+)
+
+const (
+	nonceSize = 32
+	proofSize = sha256.Size
+	helloSize = 2 + 8 + 8 + 8 + 1 + nonceSize
+	ackSize   = 2 + 8 + 8 + nonceSize // before the proof
+	// strangerLimit bounds a packet before its sender has proved itself; a reason for a refusal is the longest there is.
+	strangerLimit = 4 << 10
+
+	sideAccept = "kvstore accept"
+	sideDial   = "kvstore dial"
+)
+
+// hello is the body of a dialer's first message, and its role.
+type hello struct {
+	role     uint8
+	version  uint16
+	cluster  uint64
+	node     ring.NodeID
+	expected ring.NodeID // whom the dialer means to reach, 0: anyone
+	class    Class
+	nonce    [nonceSize]byte
+}
+
+func (h *hello) append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint16(b, h.version)
+	b = binary.LittleEndian.AppendUint64(b, h.cluster)
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.node))
+	b = binary.LittleEndian.AppendUint64(b, uint64(h.expected))
+	b = append(b, byte(h.class))
+	return append(b, h.nonce[:]...)
+}
+
+// parse reads what append wrote. Of another version only the version is read: the rest may be anything.
+func (h *hello) parse(b []byte) error {
+	if len(b) < 2 {
+		return errors.New("hello cut short")
+	}
+	h.version = binary.LittleEndian.Uint16(b)
+	if h.version != Version {
+		return nil
+	}
+	if len(b) != helloSize {
+		return fmt.Errorf("hello of %d bytes", len(b))
+	}
+	h.cluster = binary.LittleEndian.Uint64(b[2:])
+	h.node = ring.NodeID(binary.LittleEndian.Uint64(b[10:]))
+	h.expected = ring.NodeID(binary.LittleEndian.Uint64(b[18:]))
+	h.class = Class(b[26])
+	copy(h.nonce[:], b[27:])
+	return nil
+}
+
+// ack is the body of an acceptor's first answer.
+type ack struct {
+	version uint16
+	cluster uint64
+	node    ring.NodeID
+	nonce   [nonceSize]byte
+}
+
+func (a *ack) append(b []byte) []byte {
+	b = binary.LittleEndian.AppendUint16(b, a.version)
+	b = binary.LittleEndian.AppendUint64(b, a.cluster)
+	b = binary.LittleEndian.AppendUint64(b, uint64(a.node))
+	return append(b, a.nonce[:]...)
+}
+
+func (a *ack) parse(b []byte) error {
+	if len(b) != ackSize+proofSize {
+		return fmt.Errorf("answer of %d bytes", len(b))
+	}
+	a.version = binary.LittleEndian.Uint16(b)
+	a.cluster = binary.LittleEndian.Uint64(b[2:])
+	a.node = ring.NodeID(binary.LittleEndian.Uint64(b[10:]))
+	copy(a.nonce[:], b[18:])
+	return nil
+}
+
+// prove computes a side's proof over both bodies.
+func prove(secret []byte, side string, h *hello, a *ack) []byte {
+	mac := hmac.New(sha256.New, secret)
+	transcript := append([]byte(side), h.role)
+	transcript = h.append(transcript)
+	transcript = a.append(transcript)
+	mac.Write(transcript) // a hash takes everything
+	return mac.Sum(nil)
+}
+
+// sendOne writes a packet of one message.
+func sendOne(conn net.Conn, m *wire.Message) error {
+	var b wire.Builder
+	b.Add(m)
+	_, err := conn.Write(b.Seal())
+	return err
+}
+
+// receiveOne reads the next message, which must come alone in its packet and be of the kind given. The message is valid
+// until the reader is used again.
+func receiveOne(r *wire.Reader, k wire.Kind) (m wire.Message, err error) {
+	for {
+		messages, err := r.Next()
+		if err != nil {
+			return m, err
+		}
+		if messages == nil {
+			if err := r.Fill(); err != nil {
+				return m, err
+			}
+			continue
+		}
+		n, err := m.Decode(messages)
+		if err != nil {
+			return m, err
+		}
+		if n != len(messages) || m.Kind != k {
+			return m, fmt.Errorf("%v where %v alone was expected", m.Kind, k)
+		}
+		return m, nil
+	}
+}
+
+// greet is the dialer's half of the handshake. The connection's deadline bounds it.
+func (t *Transport) greet(conn net.Conn, r *wire.Reader, h hello) error {
+	h.version, h.cluster, h.node = Version, t.o.ClusterID(), t.o.Self
+	if _, err := io.ReadFull(rand.Reader, h.nonce[:]); err != nil {
+		return fmt.Errorf("draw a nonce: %w", err)
+	}
+	if err := sendOne(conn, &wire.Message{Kind: wire.Hello, Method: h.role, Epoch: t.o.Epoch(), Body: h.append(nil)}); err != nil {
+		return fmt.Errorf("greet: %w", err)
+	}
+	m, err := receiveAck(r)
+	if err != nil {
+		return err
+	}
+	var a ack
+	if err := a.parse(m.Body); err != nil {
+		return fmt.Errorf("read greeting: %w", err)
+	}
+	if h.expected != 0 && a.node != h.expected {
+		return fmt.Errorf("reached node %v where %v was expected", a.node, h.expected)
+	}
+	if a.cluster != h.cluster && !(h.role == roleCaller && h.cluster == 0) {
+		return fmt.Errorf("reached cluster %016x, this is %016x", a.cluster, h.cluster)
+	}
+	if !hmac.Equal(m.Body[ackSize:], prove(t.o.Secret, sideAccept, &h, &a)) {
+		return errors.New("the secret of the other side differs")
+	}
+	proof := prove(t.o.Secret, sideDial, &h, &a)
+	if err := sendOne(conn, &wire.Message{Kind: wire.Hello, Method: h.role, Epoch: t.o.Epoch(), Body: proof}); err != nil {
+		return fmt.Errorf("prove: %w", err)
+	}
+	_, err = receiveAck(r)
+	return err
+}
+
+// receiveAck reads a HelloAck and turns a refusal into an error.
+func receiveAck(r *wire.Reader) (wire.Message, error) {
+	m, err := receiveOne(r, wire.HelloAck)
+	if err != nil {
+		return m, fmt.Errorf("read greeting: %w", err)
+	}
+	if m.Status != wire.OK {
+		return m, fmt.Errorf("%w: %s", ErrRefused, m.Body)
+	}
+	return m, nil
+}
+
+// receiveGreeting is the acceptor's half of the handshake. It tells the dialer why it is refused.
+func (t *Transport) receiveGreeting(conn net.Conn, r *wire.Reader) (h hello, err error) {
+	m, err := receiveOne(r, wire.Hello)
+	if err != nil {
+		return h, fmt.Errorf("read hello: %w", err)
+	}
+	if err := h.parse(m.Body); err != nil {
+		return h, err
+	}
+	h.role = m.Method
+	if reason := t.objection(&h); reason != "" {
+		return h, t.refuse(conn, reason)
+	}
+	a := ack{version: Version, cluster: t.o.ClusterID(), node: t.o.Self}
+	if _, err := io.ReadFull(rand.Reader, a.nonce[:]); err != nil {
+		return h, fmt.Errorf("draw a nonce: %w", err)
+	}
+	body := append(a.append(nil), prove(t.o.Secret, sideAccept, &h, &a)...)
+	if err := sendOne(conn, &wire.Message{Kind: wire.HelloAck, Epoch: t.o.Epoch(), Body: body}); err != nil {
+		return h, fmt.Errorf("answer hello: %w", err)
+	}
+	m, err = receiveOne(r, wire.Hello)
+	if err != nil {
+		return h, fmt.Errorf("read proof: %w", err)
+	}
+	if !hmac.Equal(m.Body, prove(t.o.Secret, sideDial, &h, &a)) {
+		return h, t.refuse(conn, "the secret is missing or another")
+	}
+	return h, sendOne(conn, &wire.Message{Kind: wire.HelloAck, Epoch: t.o.Epoch()})
+}
+
+// objection says why a dialer is not let in, "" when it may prove itself.
+func (t *Transport) objection(h *hello) string {
+	own := t.o.ClusterID()
+	switch {
+	case h.version != Version:
+		return fmt.Sprintf("protocol version %d, this node speaks %d", h.version, Version)
+	case h.expected != 0 && h.expected != t.o.Self:
+		return fmt.Sprintf("this is node %v, not %v", t.o.Self, h.expected)
+	case h.class >= classes:
+		return fmt.Sprintf("unknown class %d", h.class)
+	case h.role == roleCaller && h.cluster == 0:
+		return ""
+	case h.role != rolePeer && h.role != roleCaller:
+		return fmt.Sprintf("unknown role %d", h.role)
+	case own == 0 && h.role == rolePeer:
+		return "this node belongs to no cluster yet"
+	case h.cluster != own:
+		return fmt.Sprintf("cluster %016x, this node belongs to %016x", h.cluster, own)
+	case h.role == rolePeer && h.node == t.o.Self:
+		return "the dialer has the id of this node"
+	case h.role == rolePeer && h.node == 0:
+		return "the dialer has no id"
+	}
+	return ""
+}
+
+// refuse tells the dialer, and returns the same as an error.
+func (t *Transport) refuse(conn net.Conn, reason string) error {
+	// The dialer may be gone already; what matters is the error for our log.
+	_ = sendOne(conn, &wire.Message{Kind: wire.HelloAck, Status: wire.Refused, Epoch: t.o.Epoch(), Body: []byte(reason)})
+	return fmt.Errorf("%w: %s", ErrRefused, reason)
+}

@@ -1,0 +1,242 @@
+package rpc
+
+import (
+	"crypto/tls"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"kvstore/cluster/ring"
+	"kvstore/cluster/wire"
+)
+
+const (
+	// maxStrangers bounds connections that have not proved themselves: ten times the nodes of a large ring restarting at once.
+	maxStrangers = 1024
+	// keepArgs is the largest array of arguments a reader keeps between batches.
+	keepArgs = 4096
+)
+
+// inbound is an accepted connection, from a peer or a caller that has proved itself.
+type inbound struct {
+	id     ring.NodeID
+	role   uint8
+	conn   net.Conn
+	reader *wire.Reader
+	reads  atomic.Uint64 // how often something arrived
+	done   chan struct{} // closed when its goroutine will call the handler no more
+}
+
+// accept is the goroutine that takes connections.
+func (t *Transport) accept() {
+	refusals := t.log.Sample(&zerolog.BurstSampler{Burst: 5, Period: time.Second})
+	for {
+		conn, err := t.listener.Accept()
+		if t.ctx.Err() != nil {
+			if err == nil {
+				_ = conn.Close()
+			}
+			return
+		}
+		if err != nil { // out of file descriptors and the like: it may pass
+			t.log.Error().Err(err).Msg("accept a peer")
+			select {
+			case <-time.After(t.o.BackoffMax):
+			case <-t.ctx.Done():
+			}
+			continue
+		}
+		if t.o.TLS != nil {
+			conn = tls.Server(conn, t.o.TLS)
+		}
+		if !t.admit(conn) {
+			_ = conn.Close()
+			continue
+		}
+		t.wg.Go(func() {
+			defer t.forget(conn)
+			if err := t.serveInbound(conn); err != nil && t.ctx.Err() == nil {
+				refusals.Warn().Stringer("from", conn.RemoteAddr()).Err(err).Msg("connection not taken")
+			}
+		})
+	}
+}
+
+// admit counts a stranger. False: there are too many, or the transport is closing.
+func (t *Transport) admit(conn net.Conn) bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	if t.closed || t.strangers >= maxStrangers {
+		return false
+	}
+	t.strangers++
+	t.conns[conn] = struct{}{}
+	return true
+}
+
+func (t *Transport) forget(conn net.Conn) {
+	t.mu.Lock()
+	delete(t.conns, conn)
+	t.mu.Unlock()
+	_ = conn.Close() // it may be closed already
+}
+
+// serveInbound shakes hands and serves the connection to its end. It returns only why a stranger was not taken.
+func (t *Transport) serveInbound(conn net.Conn) error {
+	in := &inbound{conn: conn, reader: wire.NewReader(conn, strangerLimit, strangerLimit), done: make(chan struct{})}
+	h, err := t.shake(in)
+	t.mu.Lock()
+	t.strangers--
+	t.mu.Unlock()
+	if err != nil {
+		return err
+	}
+	in.role = h.role
+	in.reader.SetLimits(t.o.PacketLimit, wire.MaxMessage)
+	defer close(in.done)
+	if h.role == roleCaller {
+		t.serveCaller(in)
+		return nil
+	}
+	in.id = h.node
+	key := acceptedKey{h.node, h.class}
+	t.takeOver(key, in)
+	defer t.drop(key, in)
+	if p := (*t.peers.Load())[in.id]; p != nil {
+		p.wakeUp() // who dials us can be dialed
+	}
+	err = t.readMessages(in, nil)
+	if err != io.EOF && !isClosed(err) {
+		t.log.Warn().Stringer("peer", in.id).Err(err).Msg("connection of peer ended")
+	}
+	return nil
+}
+
+func (t *Transport) shake(in *inbound) (hello, error) {
+	if err := in.conn.SetDeadline(time.Now().Add(t.o.HandshakeTimeout)); err != nil {
+		return hello{}, fmt.Errorf("set deadline: %w", err)
+	}
+	h, err := t.receiveGreeting(in.conn, in.reader)
+	if err != nil {
+		return h, err
+	}
+	return h, in.conn.SetDeadline(time.Time{})
+}
+
+// takeOver makes in the connection of its peer and class. One that was there is closed, and its goroutine awaited: what the
+// peer sent on it before comes first.
+func (t *Transport) takeOver(key acceptedKey, in *inbound) {
+	t.mu.Lock()
+	old := t.accepted[key]
+	t.accepted[key] = in
+	t.mu.Unlock()
+	if old != nil {
+		_ = old.conn.Close() // its reader is to learn of it
+		<-old.done
+	}
+	t.news.post(key.id)
+}
+
+// drop ends what takeOver began, unless another connection has taken over.
+func (t *Transport) drop(key acceptedKey, in *inbound) {
+	t.mu.Lock()
+	if t.accepted[key] == in {
+		delete(t.accepted, key)
+		if p := (*t.peers.Load())[key.id]; p != nil && key.class == Foreground {
+			p.sending[Foreground].Store(nil) // without it no answers come, so nothing more is asked
+		}
+	}
+	t.mu.Unlock()
+	t.news.post(key.id)
+}
+
+// readMessages is the life of a reading goroutine: what has arrived, message by message, and the end of the batch.
+func (t *Transport) readMessages(in *inbound, allowed func(wire.Kind) bool) error {
+	var m wire.Message
+	for {
+		if err := in.reader.Fill(); err != nil {
+			return err
+		}
+		in.reads.Add(1)
+		n, err := t.receiveBatch(in, &m, allowed)
+		if n > 0 {
+			t.o.Handler.EndBatch()
+		}
+		if err != nil {
+			return err
+		}
+		if cap(m.Args) > keepArgs {
+			m.Args = nil
+		}
+	}
+}
+
+// receiveBatch hands on what has arrived whole and returns how many messages the handler got.
+func (t *Transport) receiveBatch(in *inbound, m *wire.Message, allowed func(wire.Kind) bool) (n int, err error) {
+	for {
+		messages, err := in.reader.Next()
+		if err != nil || messages == nil {
+			return n, err
+		}
+		for len(messages) > 0 {
+			size, err := m.Decode(messages)
+			if err != nil {
+				return n, err
+			}
+			messages = messages[size:]
+			switch {
+			case m.Kind == wire.Ping:
+				if err := t.answerPing(in, m); err != nil {
+					return n, err
+				}
+			case m.Kind == wire.Hello, m.Kind == wire.HelloAck, m.Kind == wire.Pong, allowed != nil && !allowed(m.Kind):
+				return n, fmt.Errorf("%v out of place", m.Kind)
+			default:
+				t.o.Handler.Receive(in.id, m)
+				n++
+			}
+		}
+	}
+}
+
+// answerPing writes from the reading goroutine: nothing else is ever written to a connection that a peer dialed.
+func (t *Transport) answerPing(in *inbound, m *wire.Message) error {
+	if in.role != rolePeer {
+		return errors.New("ping from a caller")
+	}
+	if err := in.conn.SetWriteDeadline(time.Now().Add(t.o.Silence)); err != nil {
+		return err
+	}
+	return sendOne(in.conn, &wire.Message{Kind: wire.Pong, ID: m.ID, Epoch: t.o.Epoch()})
+}
+
+// sweep is the goroutine that closes accepted connections of peers on which not even a Ping arrives.
+func (t *Transport) sweep() {
+	seen := make(map[*inbound]uint64)
+	tick := time.NewTicker(t.o.Silence)
+	defer tick.Stop()
+	for {
+		select {
+		case <-t.ctx.Done():
+			return
+		case <-tick.C:
+		}
+		now := make(map[*inbound]uint64)
+		t.mu.Lock()
+		for _, in := range t.accepted {
+			now[in] = in.reads.Load()
+		}
+		t.mu.Unlock()
+		for in, reads := range now {
+			if before, ok := seen[in]; ok && before == reads {
+				_ = in.conn.Close() // its reader is to learn of it
+			}
+		}
+		seen = now
+	}
+}
