@@ -127,12 +127,15 @@ func Append(dst []byte, m *Message) []byte {
 	return dst
 }
 
-// microseconds rounds up, so that time left never becomes no deadline.
+// microseconds rounds up, and makes a negative duration 1: time left, or over, never becomes no deadline.
 func microseconds(d time.Duration) uint64 {
-	if d == 0 {
-		return 0
+	switch {
+	case d < 0:
+		return 1
+	case d%time.Microsecond != 0:
+		return uint64(d/time.Microsecond) + 1
 	}
-	return uint64(max(1, (d+time.Microsecond-1)/time.Microsecond))
+	return uint64(d / time.Microsecond)
 }
 
 func appendBytes(dst, b []byte) []byte {

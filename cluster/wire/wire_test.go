@@ -139,7 +139,7 @@ func TestMalformed(t *testing.T) {
 func TestTimeoutNeverBecomesNoDeadline(t *testing.T) {
 	for _, c := range []struct{ in, want time.Duration }{
 		{0, 0}, {1, time.Microsecond}, {-time.Hour, time.Microsecond}, {1001, 2 * time.Microsecond},
-		{time.Second, time.Second}, {math.MaxInt64 / 2, (math.MaxInt64/2 + 999) / 1000 * 1000},
+		{time.Second, time.Second}, {math.MaxInt64 / 2, (math.MaxInt64/2 + 999) / 1000 * 1000}, {math.MaxInt64, math.MaxInt64 / 1000 * 1000},
 	} {
 		var m wire.Message
 		if _, err := m.Decode(wire.Append(nil, &wire.Message{Kind: wire.Read, Timeout: c.in})); err != nil || m.Timeout != c.want {
