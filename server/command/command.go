@@ -43,6 +43,18 @@ type Command struct {
 	Scatter *Scatter
 	Wait    func(ctx context.Context, c *Ctx)
 
+	// Runs are the operations a Wait command brings to keys; they are listed so
+	// that the other nodes know them by name.
+	Runs []*coordinator.Op
+
+	// Rewrite, when set, stands in the place of a running half: the command is
+	// another one, to be run at levels of its own (QUORUM CALL). The server calls
+	// it on the connection's goroutine; when it is ok, the server resolves args,
+	// a tail of c.Args, and runs that command as if it had been sent, with the
+	// levels filled up from the session's: in Request.Levels for an Op or a
+	// Scatter, in Ctx.Levels otherwise. When it is not ok, c.Out has the error.
+	Rewrite func(c *Ctx) (args [][]byte, levels coordinator.Levels, ok bool)
+
 	full  string // "config|get"; Name for a command of its own
 	index int    // its place in Stats.Commands
 }

@@ -15,10 +15,14 @@ import (
 type Ctx struct {
 	Session *Session
 	Env     *Env
-	Args    [][]byte // the whole command, names included
+	Args    [][]byte           // the whole command, names included
+	Levels  coordinator.Levels // of this run; zero fields are the session's
 	Out     []byte
 	Err     error
 }
+
+// levels are those the command runs at.
+func (c *Ctx) levels() coordinator.Levels { return c.Levels.Or(c.Session.Levels) }
 
 // OK replies +OK.
 func (c *Ctx) OK() { c.Out = redcon.AppendOK(c.Out) }
@@ -70,7 +74,7 @@ func (c *Ctx) Lines(lines ...string) {
 // Do runs op on one key with the session's levels and protocol, in database
 // db, and waits. args are what op takes for the whole command.
 func (c *Ctx) Do(ctx context.Context, op *coordinator.Op, db uint8, key []byte, args ...[]byte) (reply []byte, err error) {
-	r := &coordinator.Request{Op: op, DB: db, Key: key, Args: args, Proto: c.Session.Proto, Levels: c.Session.Levels}
+	r := &coordinator.Request{Op: op, DB: db, Key: key, Args: args, Proto: c.Session.Proto, Levels: c.levels()}
 	err = c.Env.Cluster.Do(ctx, r)
 	return r.Out, err
 }

@@ -17,6 +17,10 @@ type Env struct {
 	Shutdown func(save bool) // begins an orderly shutdown and returns at once
 	Password func() string   // what AUTH compares with; empty: none is needed
 	Info     Info
+
+	// Storage are the lines of INFO's storage section, name and value; nil for
+	// none. It must not block.
+	Storage func() [][2]string
 }
 
 // Info is what a node is told of itself when it starts.

@@ -8,22 +8,6 @@ import (
 	"kvstore/cluster/coordinator"
 )
 
-// Texts of errors as Redis words them.
-const (
-	errSyntax      = "ERR syntax error"
-	errNotInteger  = "ERR value is not an integer or out of range"
-	errNotFloat    = "ERR value is not a valid float"
-	errTooLong     = "ERR string exceeds maximum allowed size (proto-max-bulk-len)"
-	errOffset      = "ERR offset is out of range"
-	errOverflow    = "ERR increment or decrement would overflow"
-	errDecOverflow = "ERR decrement would overflow"
-	errNaN         = "ERR increment would produce NaN or Infinity"
-	errNoSuchKey   = "ERR no such key"
-	errSameKey     = "ERR source and destination objects are the same"
-	errDBIndex     = "ERR DB index is out of range"
-	errCursor      = "ERR invalid cursor"
-)
-
 // The first word of an error is its class, which clients may act on.
 var clusterErrors = [...]struct {
 	err  error

@@ -1,6 +1,11 @@
 package command
 
-import "sync/atomic"
+import (
+	"bytes"
+	"maps"
+	"sync"
+	"sync/atomic"
+)
 
 // Stats are the counters of a node's front end. Any goroutine may add to them.
 type Stats struct {
@@ -13,6 +18,43 @@ type Stats struct {
 	OutputBytes atomic.Int64
 	Hits        atomic.Int64 // reads of keys that were there
 	Misses      atomic.Int64 // reads of keys that were not
+
+	kinds errorKinds
+}
+
+// errorKinds counts error replies by their first word.
+type errorKinds struct {
+	mu     sync.Mutex
+	counts map[string]int64 // guarded by mu
+}
+
+// maxErrorKinds bounds the words that are counted apart. We have a dozen; more
+// can only come from another node's texts.
+const maxErrorKinds = 64
+
+// Failure counts an error reply, which begins with "-" and its code.
+func (s *Stats) Failure(reply []byte) {
+	s.Errors.Add(1)
+	code := bytes.TrimPrefix(reply, []byte("-"))
+	if end := bytes.IndexAny(code, " \r\n"); end >= 0 {
+		code = code[:end]
+	}
+	k := &s.kinds
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.counts == nil {
+		k.counts = make(map[string]int64)
+	}
+	if _, known := k.counts[string(code)]; known || len(k.counts) < maxErrorKinds {
+		k.counts[string(code)]++
+	}
+}
+
+// Failures are the counts of error replies by code.
+func (s *Stats) Failures() map[string]int64 {
+	s.kinds.mu.Lock()
+	defer s.kinds.mu.Unlock()
+	return maps.Clone(s.kinds.counts)
 }
 
 // CommandStats are the counters of one command.
@@ -38,4 +80,7 @@ func (s *Stats) Reset() {
 	for _, n := range []*atomic.Int64{&s.Connections, &s.Rejected, &s.Processed, &s.Errors, &s.InputBytes, &s.OutputBytes, &s.Hits, &s.Misses} {
 		n.Store(0)
 	}
+	s.kinds.mu.Lock()
+	clear(s.kinds.counts)
+	s.kinds.mu.Unlock()
 }

@@ -4,12 +4,15 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+
+	"kvstore/cluster/coordinator"
 )
 
 // Table holds every command the server answers.
 type Table struct {
 	sorted []*Command // by name
 	every  []*Command // with subcommands, by Index
+	ops    []*coordinator.Op
 	slots  []*Command // open addressing over hashName; a power of two
 	mask   uint32
 }
@@ -60,6 +63,9 @@ func (t *Table) complete(c *Command, container string) {
 	c.index = len(t.every)
 	t.every = append(t.every, c)
 	c.Categories |= c.Flags.implied()
+	for _, op := range c.operations() {
+		t.addOp(op)
+	}
 	if c.KeySpecs == nil && c.FirstKey > 0 {
 		last := c.LastKey
 		if last > 0 {
@@ -69,6 +75,9 @@ func (t *Table) complete(c *Command, container string) {
 	}
 	slices.SortFunc(c.Sub, func(a, b *Command) int { return strings.Compare(a.Name, b.Name) })
 	for _, s := range c.Sub {
+		if s.Group == "" {
+			s.Group = c.Group
+		}
 		t.complete(s, c.Name+"|")
 	}
 	if problem := c.problem(); problem != "" {
@@ -76,10 +85,34 @@ func (t *Table) complete(c *Command, container string) {
 	}
 }
 
+// operations lists what a command may run on a key.
+func (c *Command) operations() []*coordinator.Op {
+	ops := c.Runs
+	if c.Op != nil {
+		ops = append(ops, c.Op)
+	}
+	if c.Scatter != nil {
+		ops = append(ops, c.Scatter.Op)
+	}
+	return ops
+}
+
+func (t *Table) addOp(op *coordinator.Op) {
+	for _, o := range t.ops {
+		if o == op {
+			return
+		}
+		if o.Name == op.Name {
+			panic("two operations are named " + op.Name)
+		}
+	}
+	t.ops = append(t.ops, op)
+}
+
 // problem says what in a declaration cannot be.
 func (c *Command) problem() string {
 	halves := 0
-	for _, set := range []bool{c.Local != nil, c.Op != nil, c.Scatter != nil, c.Wait != nil} {
+	for _, set := range []bool{c.Local != nil, c.Op != nil, c.Scatter != nil, c.Wait != nil, c.Rewrite != nil} {
 		if set {
 			halves++
 		}
@@ -90,7 +123,7 @@ func (c *Command) problem() string {
 	case c.Arity == 0:
 		return "no arity"
 	case halves > 1 || halves == 0 && len(c.Sub) == 0:
-		return "not exactly one of Local, Op, Scatter and Wait"
+		return "not exactly one of Local, Op, Scatter, Wait and Rewrite"
 	case c.FirstKey > 0 && (c.Step <= 0 || c.LastKey == 0):
 		return "a first key without the others"
 	case (c.Op != nil || c.Scatter != nil) && c.FirstKey == 0:
@@ -137,11 +170,15 @@ func (t *Table) Resolve(out []byte, args [][]byte) (*Command, []byte) {
 
 // runs reports whether the command has a running half.
 func (c *Command) runs() bool {
-	return c.Op != nil || c.Local != nil || c.Scatter != nil || c.Wait != nil
+	return c.Op != nil || c.Local != nil || c.Scatter != nil || c.Wait != nil || c.Rewrite != nil
 }
 
 // All lists the commands by name. The slice is the table's own.
 func (t *Table) All() []*Command { return t.sorted }
+
+// Ops lists every operation that may be brought to a key, each with a name of
+// its own. All nodes of a cluster need the same.
+func (t *Table) Ops() []*coordinator.Op { return t.ops }
 
 // Len counts commands and subcommands; every Index is below it.
 func (t *Table) Len() int { return len(t.every) }
