@@ -17,6 +17,7 @@ type claim struct {
 	racks   []group
 	dcs     []group
 	sets    [][]int // per partition the nodes that hold it, the primary first
+	was     [][]int // per partition the nodes that held it in the previous ring
 	notes   []string
 }
 
@@ -54,6 +55,7 @@ func newClaim(r, prev *Ring) *claim {
 	c.groupNodes()
 	c.limitGroups()
 	c.sets = make([][]int, c.q)
+	c.was = make([][]int, c.q)
 	room := make([]int, c.q*c.n)
 	for p := range c.sets {
 		c.sets[p] = room[p*c.n : p*c.n : (p+1)*c.n]
@@ -166,6 +168,7 @@ func (c *claim) run() {
 	order := c.shuffled()
 	c.fill(order)
 	c.exchange(order)
+	c.undo()
 	c.choosePrimaries()
 }
 

@@ -3,11 +3,11 @@
 // # From a key to its nodes
 //
 //	key "{user:7}:cart" in database 0
-//	slot       CRC16 of "user:7" mod 16384             = 3110
+//	slot       CRC16 of "user:7" mod 16384             = 2780
 //	token      slot ‖ 48 bits of a hash of (db, key)     the place in the order of everything stored
-//	partition  slot >> 6 with 256 partitions           = 48
-//	replicas   the preference list of partition 48     = the nodes that hold it, primary first
-//	fallbacks  the holders of partitions 49, 50, ...     who stands in, other racks first
+//	partition  slot >> 6 with 256 partitions           = 43
+//	replicas   the preference list of partition 43     = the nodes that hold it, primary first
+//	fallbacks  the holders of partitions 44, 45, ...     who stands in, other racks first
 //
 // A partition, a slot and the keys of one hash tag are each one contiguous range
 // of tokens. All lookups are array indexing and allocate nothing.

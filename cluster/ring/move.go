@@ -42,6 +42,7 @@ func (c *claim) retain(prev *Ring) {
 				set = append(set, i)
 			}
 		}
+		c.was[p] = slices.Clone(set)
 		for {
 			crowd := c.crowded(set)
 			if crowd == nil {
@@ -151,7 +152,7 @@ func (c *claim) neediest(p, x, open int) int {
 // that may takes p and hands another partition on, until one that misses gets it.
 func (c *claim) fillByPath(p int) {
 	start := -1
-	hops := c.findPath(c.candidates(p), func(z int) bool { return c.nodes[z].missing() > 0 })
+	hops := c.findPath(c.candidates(p), c.anyReplica, c.misses)
 	if hops != nil && c.follow(hops) {
 		start = hops[0].from
 	}
@@ -194,7 +195,7 @@ func (c *claim) exchange(order []int) {
 				starts = append(starts, x)
 			}
 		}
-		hops := c.findPath(starts, func(z int) bool { return c.nodes[z].missing() > 0 })
+		hops := c.findPath(starts, c.anyReplica, c.misses)
 		if hops == nil || !c.follow(hops) {
 			return
 		}
@@ -213,68 +214,4 @@ func (c *claim) exchangeIn(p, atMost int) {
 			atMost--
 		}
 	}
-}
-
-// hop is one step of a path: node from hands partition p to node to.
-type hop struct{ p, from, to int }
-
-// findPath returns the shortest chain of hops from one of the starts to a node
-// that is a goal, nil when there is none.
-func (c *claim) findPath(starts []int, goal func(int) bool) []hop {
-	if len(starts) == 0 {
-		return nil
-	}
-	holds := make([][]int, len(c.nodes))
-	for p, set := range c.sets {
-		for _, x := range set {
-			holds[x] = append(holds[x], p)
-		}
-	}
-	by := make([]hop, len(c.nodes))
-	reached := make([]bool, len(c.nodes))
-	for _, x := range starts {
-		reached[x] = true
-	}
-	for queue := slices.Clone(starts); len(queue) > 0; queue = queue[1:] {
-		x := queue[0]
-		for z := range c.nodes {
-			if reached[z] {
-				continue
-			}
-			at := slices.IndexFunc(holds[x], func(p int) bool { return c.allowed(p, x, z) })
-			if at < 0 {
-				continue
-			}
-			reached[z] = true
-			by[z] = hop{holds[x][at], x, z}
-			if goal(z) {
-				return traceBack(by, starts, z)
-			}
-			queue = append(queue, z)
-		}
-	}
-	return nil
-}
-
-// traceBack returns the hops from a start to z.
-func traceBack(by []hop, starts []int, z int) []hop {
-	var hops []hop
-	for !slices.Contains(starts, z) {
-		hops = append(hops, by[z])
-		z = by[z].from
-	}
-	slices.Reverse(hops)
-	return hops
-}
-
-// follow makes the hops of a path, the last first, and reports whether it made
-// any. A hop that an earlier one has made impossible ends it.
-func (c *claim) follow(hops []hop) bool {
-	for i, h := range slices.Backward(hops) {
-		if !slices.Contains(c.sets[h.p], h.from) || !c.allowed(h.p, h.from, h.to) {
-			return i < len(hops)-1
-		}
-		c.replace(h.p, h.from, h.to)
-	}
-	return true
 }

@@ -33,7 +33,7 @@ type Share struct {
 
 // plan describes what has changed from prev to r.
 func (c *claim) plan(r, prev *Ring) *Plan {
-	plan := &Plan{Notes: c.notes, Shares: make([]Share, len(r.Members))}
+	plan := &Plan{Notes: c.notes, MinMoves: c.leastMoves(), Shares: make([]Share, len(r.Members))}
 	for i := range r.Members {
 		plan.Shares[i] = Share{ID: r.Members[i].ID, Weight: r.Members[i].Weight}
 	}
@@ -42,7 +42,6 @@ func (c *claim) plan(r, prev *Ring) *Plan {
 		s := &plan.Shares[node.member]
 		s.Ideal, s.Target, s.Before = node.ideal, node.share, node.before
 		s.Replicas, s.Primaries = node.held, node.primary
-		plan.MinMoves += max(node.held-node.before, 0)
 	}
 	if prev != nil {
 		for i := range plan.Shares {

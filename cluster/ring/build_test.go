@@ -1,0 +1,330 @@
+package ring
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"slices"
+	"strings"
+	"testing"
+	"time"
+)
+
+// cluster returns n members of weight one, dealt over racks of one DC.
+func cluster(n, racks int) []Member {
+	members := make([]Member, n)
+	for i := range members {
+		members[i] = Member{
+			ID: NodeID(i + 1), Incarnation: uint64(i + 1), Name: fmt.Sprint("n", i+1),
+			DC: "dc1", Rack: fmt.Sprint("r", i%racks+1), Weight: 1,
+		}
+	}
+	return members
+}
+
+func mustBuild(t testing.TB, prev *Ring, members []Member, o Options) (*Ring, *Plan) {
+	t.Helper()
+	r, plan, err := Build(prev, members, o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return r, plan
+}
+
+// checkRing checks everything that a built ring promises but movement.
+func checkRing(t *testing.T, r *Ring, plan *Plan) {
+	t.Helper()
+	held, first := map[NodeID]int{}, map[NodeID]int{}
+	for p := range Partition(r.Q) {
+		for _, id := range r.Replicas(p) {
+			held[id]++
+		}
+		first[r.Replicas(p)[0]]++
+	}
+	total := 0.0
+	for _, s := range plan.Shares {
+		total += s.Target
+		if held[s.ID] != s.Replicas || first[s.ID] != s.Primaries {
+			t.Fatalf("plan says %+v, table has %d and %d", s, held[s.ID], first[s.ID])
+		}
+		if low, high := math.Floor(s.Target+1e-6), math.Ceil(s.Target-1e-6); float64(s.Replicas) < low || float64(s.Replicas) > high {
+			t.Errorf("node %v holds %d, not %.2f", s.ID, s.Replicas, s.Target)
+		}
+		if m := r.Member(s.ID); !m.holds() && s.Replicas > 0 {
+			t.Errorf("node %v holds %d, and is %v with weight %v", s.ID, s.Replicas, m.State, m.Weight)
+		}
+	}
+	if math.Abs(total-float64(r.Q*r.EffectiveN())) > 1e-3 {
+		t.Errorf("shares sum to %v", total)
+	}
+	checkSpread(t, r)
+}
+
+// checkSpread checks that replicas are over as many DCs and racks as can be.
+func checkSpread(t *testing.T, r *Ring) {
+	t.Helper()
+	nodes := map[string]int{}            // per DC
+	racks := map[string]map[string]int{} // per DC and rack
+	for i := range r.Members {
+		if m := &r.Members[i]; m.holds() {
+			nodes[m.DC]++
+			if racks[m.DC] == nil {
+				racks[m.DC] = map[string]int{}
+			}
+			racks[m.DC][m.Rack]++
+		}
+	}
+	for p := range Partition(r.Q) {
+		inDC, inRack := map[string]int{}, map[string]map[string]int{}
+		for _, id := range r.Replicas(p) {
+			m := r.Member(id)
+			inDC[m.DC]++
+			if inRack[m.DC] == nil {
+				inRack[m.DC] = map[string]int{}
+			}
+			inRack[m.DC][m.Rack]++
+		}
+		if !even(inDC, nodes) {
+			t.Fatalf("partition %d: DCs %v of %v", p, inDC, nodes)
+		}
+		for dc := range inRack {
+			if !even(inRack[dc], racks[dc]) {
+				t.Fatalf("partition %d: racks %v of %v in %s", p, inRack[dc], racks[dc], dc)
+			}
+		}
+	}
+}
+
+// even reports whether the fullest group is no fuller than it must be: whether
+// with one less in each, there would be too few places for all.
+func even(used, room map[string]int) bool {
+	most, all, places := 0, 0, 0
+	for _, n := range used {
+		most = max(most, n)
+		all += n
+	}
+	for _, size := range room {
+		places += min(size, most-1)
+	}
+	return places < all
+}
+
+func TestThreeNodesHoldEverything(t *testing.T) {
+	r, plan := mustBuild(t, nil, cluster(3, 1), Options{})
+	checkRing(t, r, plan)
+	for _, s := range plan.Shares {
+		if s.Replicas != 256 || s.Primaries < 85 || s.Primaries > 86 {
+			t.Errorf("%+v", s)
+		}
+	}
+	if len(plan.Notes) > 0 {
+		t.Errorf("notes: %v", plan.Notes)
+	}
+}
+
+func TestOneNodeWorksAndGrows(t *testing.T) {
+	r, plan := mustBuild(t, nil, cluster(1, 1), Options{})
+	checkRing(t, r, plan)
+	if r.EffectiveN() != 1 || r.N != 3 || len(plan.Notes) != 1 {
+		t.Fatalf("%d of %d replicas, notes %v", r.EffectiveN(), r.N, plan.Notes)
+	}
+	for n := 2; n <= 6; n++ {
+		r, plan = mustBuild(t, r, cluster(n, 1), Options{})
+		checkRing(t, r, plan)
+		if r.EffectiveN() != min(n, 3) || len(plan.Moves) != plan.MinMoves {
+			t.Fatalf("%d nodes: %d replicas, %d moves of %d", n, r.EffectiveN(), len(plan.Moves), plan.MinMoves)
+		}
+	}
+}
+
+func TestBalanceWithinTwoPercent(t *testing.T) {
+	for _, n := range []int{4, 6, 7, 10, 20, 60} {
+		r, plan := mustBuild(t, nil, cluster(n, n), Options{Partitions: 4096})
+		checkRing(t, r, plan)
+		for _, s := range plan.Shares {
+			if float64(s.Replicas) > 1.02*s.Ideal || float64(s.Primaries) > 1.03*4096/float64(n) {
+				t.Errorf("%d nodes: %+v", n, s)
+			}
+		}
+	}
+}
+
+// A new node gets its share even when no other has a whole replica too many.
+func TestNewNodeGetsItsShareFromFractions(t *testing.T) {
+	r, _ := mustBuild(t, nil, cluster(10, 10), Options{Partitions: 16})
+	r, plan := mustBuild(t, r, cluster(11, 11), Options{})
+	checkRing(t, r, plan)
+	if got := plan.Shares[10]; got.Replicas < 4 || len(plan.Moves) != got.Replicas {
+		t.Fatalf("%+v after %d moves", got, len(plan.Moves))
+	}
+}
+
+// A new node's share comes from all others alike, and from all over the ring.
+func TestNewNodeTakesFromAll(t *testing.T) {
+	r, _ := mustBuild(t, nil, cluster(9, 9), Options{Partitions: 1024})
+	_, plan := mustBuild(t, r, cluster(10, 10), Options{})
+	gave, quarters := map[NodeID]int{}, [4]int{}
+	for _, m := range plan.Moves {
+		gave[m.From]++
+		quarters[m.Partition/256]++
+		if m.To != 10 {
+			t.Errorf("%+v goes to an old node", m)
+		}
+	}
+	for id := NodeID(1); id <= 9; id++ {
+		if gave[id] < 33 || gave[id] > 35 {
+			t.Errorf("node %v gave %d of %d", id, gave[id], len(plan.Moves))
+		}
+	}
+	for i, n := range quarters {
+		if n < 50 || n > 105 {
+			t.Errorf("quarter %d gave %d of %d", i, n, len(plan.Moves))
+		}
+	}
+}
+
+// What a node held goes to all others alike when it leaves, and in the mean
+// time all of them stand in for it.
+func TestLoadOfOneNodeSpreads(t *testing.T) {
+	r, _ := mustBuild(t, nil, cluster(10, 10), Options{Partitions: 1024})
+	second := map[NodeID]int{}
+	for p := range Partition(r.Q) {
+		if list := r.Replicas(p); list[0] == 4 {
+			second[list[1]]++
+		}
+	}
+	left := slices.DeleteFunc(cluster(10, 10), func(m Member) bool { return m.ID == 4 })
+	_, plan := mustBuild(t, r, left, Options{})
+	got := map[NodeID]int{}
+	for _, m := range plan.Moves {
+		got[m.To]++
+	}
+	for _, m := range left {
+		if got[m.ID] < 33 || got[m.ID] > 36 || second[m.ID] < 3 {
+			t.Errorf("node %v gets %d, is next to a dead primary %d times", m.ID, got[m.ID], second[m.ID])
+		}
+	}
+}
+
+// As many racks as replicas: every rack holds everything, whatever it weighs.
+func TestRacksCapWeight(t *testing.T) {
+	members := cluster(6, 3)
+	members[0].Weight, members[3].Weight = 4, 4 // both in r1
+	r, plan := mustBuild(t, nil, members, Options{})
+	checkRing(t, r, plan)
+	if plan.Shares[0].Replicas != 128 || plan.Shares[1].Replicas != 128 {
+		t.Errorf("shares %+v", plan.Shares)
+	}
+	if !slices.ContainsFunc(plan.Notes, func(n string) bool { return strings.Contains(n, "rack dc1/r1 holds 256 of 768") }) {
+		t.Errorf("notes %v", plan.Notes)
+	}
+}
+
+func TestDataCentres(t *testing.T) {
+	members := cluster(9, 3)
+	for i := range members {
+		members[i].DC = fmt.Sprint("dc", i%2+1)
+	}
+	r, plan := mustBuild(t, nil, members, Options{})
+	checkRing(t, r, plan)
+	r, plan = mustBuild(t, r, append(members, Member{ID: 10, DC: "dc3", Weight: 1}), Options{})
+	checkRing(t, r, plan)
+	if plan.Shares[9].Replicas != 256 {
+		t.Errorf("the only node of the third DC holds %d", plan.Shares[9].Replicas)
+	}
+}
+
+func TestSameRingStays(t *testing.T) {
+	members := cluster(7, 3)
+	r, _ := mustBuild(t, nil, members, Options{})
+	slices.Reverse(members)
+	again, plan := mustBuild(t, r, members, Options{})
+	if len(plan.Moves) > 0 || !slices.Equal(again.ids, r.ids) {
+		t.Fatalf("%d moves for nothing", len(plan.Moves))
+	}
+	twin, _ := mustBuild(t, nil, members, Options{})
+	if twin.Hash() != r.Hash() {
+		t.Fatal("the order of members makes another ring")
+	}
+}
+
+// randomMembers returns members over some DCs and racks with some weights.
+func randomMembers(rng *rand.Rand, n int, firstID NodeID) []Member {
+	members := make([]Member, n)
+	dcs, racks := 1+rng.IntN(3), 1+rng.IntN(4)
+	for i := range members {
+		members[i] = Member{
+			ID: firstID + NodeID(i), Weight: []float64{1, 1, 1, 2, 0.5}[rng.IntN(5)],
+			DC: fmt.Sprint("dc", rng.IntN(dcs)), Rack: fmt.Sprint("r", rng.IntN(racks)),
+		}
+	}
+	return members
+}
+
+// TestRandomHistories lets random members join, leave and change weight.
+func TestRandomHistories(t *testing.T) {
+	moves, least := 0, 0
+	for seed := range uint64(60) {
+		rng := rand.New(rand.NewPCG(seed, 2))
+		members := randomMembers(rng, 1+rng.IntN(10), 1)
+		r, plan := mustBuild(t, nil, members, Options{Partitions: 16 << rng.IntN(4), N: 1 + rng.IntN(4)})
+		checkRing(t, r, plan)
+		for step := range 8 {
+			switch at := rng.IntN(len(members)); {
+			case rng.IntN(3) > 0 || len(members) == 1:
+				members = append(members, randomMembers(rng, 1, NodeID(100+step))...)
+			case rng.IntN(2) == 0:
+				members = slices.Delete(members, at, at+1)
+			default:
+				members[at].Weight *= 2
+			}
+			prev := r
+			r, plan = mustBuild(t, prev, members, Options{})
+			checkRing(t, r, plan)
+			moves += len(plan.Moves)
+			if len(plan.Moves) == plan.MinMoves {
+				least += plan.MinMoves
+				continue
+			}
+			exact := leastMoves(prev, r)
+			least += exact
+			if slack := exact/20 + 2; len(plan.Moves) > exact+slack {
+				t.Errorf("seed %d, step %d: %d moves where %d do", seed, step, len(plan.Moves), exact)
+			}
+		}
+		if t.Failed() {
+			t.Fatalf("seed %d", seed)
+		}
+	}
+	t.Logf("%d moves where %d do", moves, least)
+	if float64(moves) > 1.05*float64(least) {
+		t.Errorf("%d moves in all where %d do", moves, least)
+	}
+}
+
+func TestLargeClusterIsFast(t *testing.T) {
+	start := time.Now()
+	members := cluster(200, 20)
+	r, plan := mustBuild(t, nil, members, Options{Partitions: 4096})
+	checkRing(t, r, plan)
+	built := time.Now()
+	grown, plan := mustBuild(t, r, cluster(201, 20), Options{})
+	checkRing(t, grown, plan)
+	if float64(len(plan.Moves)) > 1.05*float64(plan.MinMoves) {
+		t.Errorf("%d moves of %d", len(plan.Moves), plan.MinMoves)
+	}
+	t.Logf("new %v, one more %v", built.Sub(start), time.Since(built))
+	if time.Since(start) > 4*time.Second {
+		t.Errorf("both took %v", time.Since(start))
+	}
+}
+
+func BenchmarkBuild(b *testing.B) {
+	for _, n := range []int{3, 200} {
+		b.Run(fmt.Sprint(n), func(b *testing.B) {
+			for b.Loop() {
+				mustBuild(b, nil, cluster(n, n), Options{Partitions: 4096})
+			}
+		})
+	}
+}
