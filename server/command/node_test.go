@@ -173,7 +173,7 @@ func (c *fakeClient) do(args ...string) string {
 
 // shown is a reply as the tests write it: RESP with its line ends as spaces.
 func shown(reply string) string {
-	return strings.TrimSuffix(strings.ReplaceAll(reply, "\r\n", " "), " ")
+	return strings.TrimSpace(strings.ReplaceAll(reply, "\r\n", " "))
 }
 
 // script runs lines of "command => reply", where words are separated by spaces
