@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"unsafe"
 
 	"kvstore/cluster/version"
 )
@@ -40,7 +41,17 @@ type Op struct {
 	Write bool          // may change the key
 	Run   func(c *Call) // decides the reply and the effect
 	After func(c *Call) // optional, for writes: runs once Object is the updated object
+	// Depends reports whether the reply or the effect depends on the value
+	// that is there; nil means always. Where another node may have written
+	// meanwhile, a write that depends reads a quorum first.
+	Depends func(args [][]byte) bool
 }
+
+// Never is the Depends of an operation that replaces whatever is there.
+func Never([][]byte) bool { return false }
+
+// name is the operation's name as messages carry it.
+func (o *Op) name() []byte { return unsafe.Slice(unsafe.StringData(o.Name), len(o.Name)) }
 
 // Completer takes back a finished request: exactly once, possibly inside
 // Submit on the caller's goroutine, otherwise on another one.
@@ -62,8 +73,6 @@ type Request struct {
 
 	Out []byte // the reply in RESP; its storage is reused from one use to the next
 	Err error  // or why there is none
-
-	state *op // while it waits
 }
 
 // effect is what a Call decided to do to its key.

@@ -145,6 +145,9 @@ const (
 	Repair Flags = 1 << 1
 	// NoAck on a Replicate: nobody waits for the answer, send none.
 	NoAck Flags = 1 << 2
+	// Covering on a Replicate: its writer meant to replace everything, so a replica that held
+	// something the object does not cover answers Stale.
+	Covering Flags = 1 << 3
 )
 
 // Message is one message of any kind. Fields that the kind does not name are ignored by Append and zero after Decode.

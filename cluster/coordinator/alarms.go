@@ -1,0 +1,132 @@
+package coordinator
+
+import (
+	"sync"
+	"time"
+)
+
+// alarm says what a waiter wanted to be woken for.
+type alarm uint8
+
+const (
+	alarmTimeout alarm = iota // its time is over
+	alarmHedge                // an answer is late
+)
+
+const (
+	// tick is the wheel's resolution: requests are late by at most two of it.
+	tick = 4 * time.Millisecond
+	// spokes times tick is the longest time that needs no second round.
+	spokes = 512
+)
+
+// alarms is a timing wheel (Varghese and Lauck, 1987) of request ids. An alarm
+// is never taken back: whoever is woken looks whether it still matters.
+type alarms struct {
+	fire func(id uint64, why alarm)
+	idle chan struct{} // one token when alarms were set while none was; sent by set, never closed
+	quit chan struct{} // closed by Close
+	wg   sync.WaitGroup
+
+	mu      sync.Mutex
+	wheel   [spokes][]entry // guarded by mu
+	spoke   int             // guarded by mu: the next to fire
+	at      time.Time       // guarded by mu: when the next spoke fires
+	waiting int             // guarded by mu: entries in the wheel
+}
+
+type entry struct {
+	id     uint64
+	why    alarm
+	rounds uint32
+}
+
+// newAlarms starts the wheel's goroutine, which close ends.
+func newAlarms(fire func(id uint64, why alarm)) *alarms {
+	a := &alarms{fire: fire, idle: make(chan struct{}, 1), quit: make(chan struct{})}
+	a.wg.Go(a.run)
+	return a
+}
+
+// close ends the wheel; alarms that were set do not fire.
+func (a *alarms) close() {
+	close(a.quit)
+	a.wg.Wait()
+}
+
+// set fires an alarm d from now.
+func (a *alarms) set(id uint64, why alarm, d time.Duration) {
+	a.mu.Lock()
+	if a.waiting == 0 {
+		a.at = time.Now().Add(tick)
+		select {
+		case a.idle <- struct{}{}:
+		default:
+		}
+	}
+	// The spoke that a points at fires within a tick, so one more is added.
+	ticks := int(d/tick) + 1
+	i := (a.spoke + ticks) % spokes
+	a.wheel[i] = append(a.wheel[i], entry{id, why, uint32(ticks / spokes)})
+	a.waiting++
+	a.mu.Unlock()
+}
+
+// run turns the wheel while there is anything on it.
+func (a *alarms) run() {
+	var due []entry
+	timer := time.NewTimer(time.Hour)
+	defer timer.Stop()
+	for {
+		select {
+		case <-a.quit:
+			return
+		case <-a.idle:
+		}
+		for {
+			wait, more := a.next()
+			if !more {
+				break
+			}
+			timer.Reset(wait)
+			select {
+			case <-a.quit:
+				return
+			case <-timer.C:
+			}
+			due = a.turn(due[:0])
+			for _, e := range due {
+				a.fire(e.id, e.why)
+			}
+		}
+	}
+}
+
+// next returns how long until the next spoke, and whether anything waits.
+func (a *alarms) next() (wait time.Duration, more bool) {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	return time.Until(a.at), a.waiting > 0
+}
+
+// turn takes what is due from the spokes whose time has come.
+func (a *alarms) turn(due []entry) []entry {
+	a.mu.Lock()
+	defer a.mu.Unlock()
+	for now := time.Now(); !a.at.After(now) && a.waiting > 0; a.at = a.at.Add(tick) {
+		list := a.wheel[a.spoke]
+		later := list[:0]
+		for _, e := range list {
+			if e.rounds == 0 {
+				due = append(due, e)
+				continue
+			}
+			e.rounds--
+			later = append(later, e)
+		}
+		a.waiting -= len(list) - len(later)
+		a.wheel[a.spoke] = later
+		a.spoke = (a.spoke + 1) % spokes
+	}
+	return due
+}

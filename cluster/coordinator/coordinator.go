@@ -1,0 +1,260 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"math/bits"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"kvstore/cluster/hlc"
+	"kvstore/cluster/replica"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/version"
+	"kvstore/cluster/wire"
+)
+
+// Transport sends messages to other nodes. A message leaves at the end of the
+// turn; messages from one node to another of one class arrive in order or the
+// connection is lost.
+type Transport interface {
+	// Send encodes m before it returns. An error means that nothing was sent.
+	Send(to ring.NodeID, m *wire.Message) error
+}
+
+// Options configure a Coordinator.
+type Options struct {
+	Self        ring.NodeID
+	Incarnation version.Incarnation
+	Clock       *hlc.Clock
+	Replica     *replica.Replica
+	Transport   Transport
+	// Ops are the operations other nodes may ask for, by name.
+	Ops map[string]*Op
+	// Defaults are the configured levels, used where a request has none.
+	Defaults Levels
+	// ReadTimeout and WriteTimeout hold where a request has none.
+	ReadTimeout, WriteTimeout time.Duration
+	// Answered is told how long a peer took to answer a read; may be nil.
+	Answered func(id ring.NodeID, d time.Duration)
+	// Overloaded tells an error of Transport.Send that a queue is full.
+	Overloaded error
+	Logger     zerolog.Logger
+}
+
+// Coordinator runs requests. All methods may be called concurrently.
+type Coordinator struct {
+	o        Options
+	view     atomic.Pointer[view]
+	defaults atomic.Pointer[Levels]
+	pending  pending
+	alarms   *alarms
+	budget   hedgeBudget
+	Metrics  Metrics
+
+	mu    sync.Mutex
+	peers map[ring.NodeID]*peer // guarded by mu
+
+	writes, reads, forwards, merges, answers sync.Pool
+}
+
+// New returns a coordinator without a ring: every request is refused until
+// SetRing.
+func New(o Options) *Coordinator {
+	if o.ReadTimeout == 0 {
+		o.ReadTimeout = 500 * time.Millisecond
+	}
+	if o.WriteTimeout == 0 {
+		o.WriteTimeout = time.Second
+	}
+	if o.Answered == nil {
+		o.Answered = func(ring.NodeID, time.Duration) {}
+	}
+	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer)}
+	c.defaults.Store(&o.Defaults)
+	c.alarms = newAlarms(c.wake)
+	c.writes.New = func() any { return &writeOp{c: c} }
+	c.reads.New = func() any { return &readOp{c: c} }
+	c.forwards.New = func() any { return &forwardOp{c: c} }
+	c.merges.New = func() any { return &mergeTask{c: c} }
+	c.answers.New = func() any { return &answerTask{c: c} }
+	return c
+}
+
+// Close ends what waits with ErrTimeout.
+func (c *Coordinator) Close() {
+	c.alarms.close()
+	ids, ws := c.pending.all()
+	for i, w := range ws {
+		w.wake(ids[i], alarmTimeout)
+	}
+}
+
+// SetDefaults changes the levels used where a request has none.
+func (c *Coordinator) SetDefaults(l Levels) { c.defaults.Store(&l) }
+
+// Defaults returns the levels used where a request has none.
+func (c *Coordinator) Defaults() Levels { return *c.defaults.Load() }
+
+// SetRing makes the coordinator work by r. Partitions are settled when settled
+// says that no node has written anything this one could have missed.
+func (c *Coordinator) SetRing(r *ring.Ring, settled bool) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	v := newView(r, c.o.Self, c.peerLocked)
+	for p := range v.unsettled {
+		v.unsettled[p].Store(!settled)
+	}
+	c.view.Store(v)
+}
+
+// peerLocked returns the peer of an id, made at first use. The caller holds mu.
+func (c *Coordinator) peerLocked(id ring.NodeID) *peer {
+	p := c.peers[id]
+	if p == nil {
+		p = &peer{id: id}
+		c.peers[id] = p
+	}
+	return p
+}
+
+// SetReach says how a node can be used from now on. A node that goes down ends
+// what waits for it, and what it shares with this node is unsettled: others may
+// write there without one of the two.
+func (c *Coordinator) SetReach(id ring.NodeID, reach Reach) {
+	c.mu.Lock()
+	p := c.peerLocked(id)
+	c.mu.Unlock()
+	if before := Reach(p.reach.Swap(uint32(reach))); before == reach || reach == Up && before == Slow {
+		return
+	}
+	c.unsettle(id)
+}
+
+// Lost ends what waits for answers of a node whose connection broke.
+func (c *Coordinator) Lost(id ring.NodeID) {
+	c.SetReach(id, Down)
+	ids, ws := c.pending.all()
+	for i, w := range ws {
+		w.lost(ids[i], id)
+	}
+}
+
+// SetLate says when an answer of a node is overdue.
+func (c *Coordinator) SetLate(id ring.NodeID, d time.Duration) {
+	c.mu.Lock()
+	p := c.peerLocked(id)
+	c.mu.Unlock()
+	p.late.Store(int64(d))
+}
+
+// unsettle marks the partitions that this node shares with another one.
+func (c *Coordinator) unsettle(id ring.NodeID) {
+	v := c.view.Load()
+	if v == nil || id == c.o.Self {
+		return
+	}
+	for p := range v.unsettled {
+		if v.own[p] >= 0 && v.placeOf(ring.Partition(p), id) >= 0 {
+			v.unsettled[p].Store(true)
+		}
+	}
+}
+
+// Settle declares that this node's keys are level with all other replicas, as
+// at the birth of a ring.
+func (c *Coordinator) Settle() {
+	if v := c.view.Load(); v != nil {
+		for p := range v.unsettled {
+			v.unsettled[p].Store(false)
+		}
+	}
+}
+
+// Waiting returns how many requests wait for other nodes.
+func (c *Coordinator) Waiting() int { return c.pending.count() }
+
+// wake passes an alarm on to the waiter, if it still waits.
+func (c *Coordinator) wake(id uint64, why alarm) {
+	if w := c.pending.find(id); w != nil {
+		w.wake(id, why)
+	}
+}
+
+// Submit starts a request. It never blocks; see Completer.
+func (c *Coordinator) Submit(r *Request) {
+	v := c.view.Load()
+	if v == nil || v.ring.EffectiveN() == 0 {
+		c.refuse(r, ErrNotReady)
+		return
+	}
+	if r.Op.Write {
+		c.submitWrite(v, r)
+	} else {
+		c.submitRead(v, r)
+	}
+}
+
+// refuse ends a request before it began.
+func (c *Coordinator) refuse(r *Request, err error) {
+	r.Out, r.Err = r.Out[:0], err
+	c.Metrics.count(err)
+	r.Owner.Complete(r)
+}
+
+// levels returns the levels a request runs at and its time.
+func (c *Coordinator) levels(l Levels, write bool) (Levels, time.Duration) {
+	l = l.Or(*c.defaults.Load())
+	if l.Timeout == 0 {
+		l.Timeout = c.o.ReadTimeout
+		if write {
+			l.Timeout = c.o.WriteTimeout
+		}
+	}
+	return l, l.Timeout
+}
+
+// first returns the first place of a set in the order of preference, prompt
+// ones before others, and -1 for the empty set.
+func first(usable, prompt uint64) int {
+	if prompt != 0 {
+		return bits.TrailingZeros64(prompt)
+	}
+	if usable != 0 {
+		return bits.TrailingZeros64(usable)
+	}
+	return -1
+}
+
+// send stamps a message and sends it.
+func (c *Coordinator) send(to ring.NodeID, v *view, m *wire.Message) error {
+	m.Now = int64(c.o.Clock.Last())
+	m.Epoch = v.ring.Epoch
+	return c.o.Transport.Send(to, m)
+}
+
+// sendError turns an error of send into that of a request of which nothing was
+// sent yet.
+func (c *Coordinator) sendError(err error) error {
+	if c.o.Overloaded != nil && errors.Is(err, c.o.Overloaded) {
+		return ErrOverloaded
+	}
+	return ErrNoQuorum
+}
+
+// storeError gives an error of the local replica the name that requests know.
+// Errors that name themselves pass.
+func storeError(err error) error {
+	switch {
+	case errors.Is(err, replica.ErrBusy):
+		return ErrOverloaded
+	case errors.Is(err, version.ErrTooManySiblings):
+		return ErrTooManySiblings
+	case errors.Is(err, version.ErrCorrupt):
+		return fmt.Errorf("%w: %w", ErrCorrupt, err)
+	}
+	return err
+}

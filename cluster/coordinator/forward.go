@@ -1,0 +1,235 @@
+package coordinator
+
+import (
+	"errors"
+	"fmt"
+	"sync"
+	"time"
+
+	"kvstore/cluster/replica"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/wire"
+)
+
+// submitWrite brings a client's write to the key's soft primary: the first
+// replica of the preference list that can be reached.
+func (c *Coordinator) submitWrite(v *view, r *Request) {
+	token := ring.TokenOf(r.DB, r.Key)
+	part := v.ring.PartitionOf(token)
+	levels, timeout := c.levels(r.Levels, true)
+	place := &v.places[part]
+	t, possible := newTally(levels.W, place)
+	if !possible {
+		c.refuse(r, ErrLevel)
+		return
+	}
+	usable, prompt := v.reachable(part)
+	t.bad = place.all() &^ usable
+	if t.hopeless() {
+		c.refuse(r, ErrNoQuorum)
+		return
+	}
+	primary := first(usable, prompt)
+	if primary != int(v.own[part]) {
+		c.forward(v, r, token, levels, timeout, v.peerAt(part, primary).id)
+		return
+	}
+	w := c.writes.Get().(*writeOp)
+	w.v, w.op, w.part, w.proto = v, r.Op, part, r.Proto
+	w.key = replica.Key{Token: token, DB: r.DB, Name: r.Key}
+	w.args = append(w.args[:0], r.Args...)
+	w.levels, w.tally, w.originPlace = levels, t, -1
+	w.deadline = time.Now().Add(timeout)
+	w.req = r
+	w.start()
+}
+
+// acceptWrite runs a write that another node forwarded: this node is the soft
+// primary in the eyes of that one, which is all that is asked of it.
+func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
+	part := v.ring.PartitionOf(m.Token)
+	own := int(v.own[part])
+	op := c.o.Ops[string(m.Op)]
+	w := c.writes.Get().(*writeOp)
+	w.v, w.op, w.part, w.proto = v, op, part, m.Proto
+	w.key = replica.Key{Token: m.Token, DB: m.DB, Name: m.Key}
+	w.args = append(w.args[:0], m.Args...)
+	w.levels = Levels{W: Level(m.W), R: Level(m.R), Mode: Mode(m.Mode), Timeout: m.Timeout}.Or(c.Defaults())
+	w.deadline = time.Now().Add(m.Timeout)
+	w.req, w.origin, w.originID, w.originPlace = nil, from, m.ID, -1
+	if own < 0 || op == nil || !op.Write {
+		c.answerStatus(w, wire.NotReplica, fmt.Sprintf("operation %q of partition %d", m.Op, part))
+		return
+	}
+	t, possible := newTally(w.levels.W, &v.places[part])
+	usable, _ := v.reachable(part)
+	t.bad = v.places[part].all() &^ usable
+	if !possible || t.hopeless() {
+		c.answerStatus(w, wire.NoQuorum, "")
+		return
+	}
+	w.tally = t
+	// The node that forwarded the write is often a replica itself. If its
+	// acknowledgement and ours suffice, it needs no further word from us.
+	if place := v.placeOf(part, from); place >= 0 && t.metBy(1<<uint(place)|1<<uint(own)) {
+		w.originPlace = place
+	}
+	// Whoever stands before us in the preference list may still be acting.
+	if first(usable, usable) != own {
+		v.unsettled[part].Store(true)
+	}
+	w.start()
+}
+
+// answerWrite sends the outcome of a forwarded write to where it came from.
+func (c *Coordinator) answerWrite(w *writeOp, err error) {
+	m := wire.Message{Kind: wire.WriteReply, ID: w.originID, Body: w.call.Out}
+	if err != nil {
+		m.Status, m.Body = statusOf(err), []byte(err.Error())
+	}
+	// When it cannot be sent the connection is gone, and the other side knows.
+	_ = c.send(w.origin, w.v, &m)
+}
+
+// answerStatus refuses a forwarded write that did not begin.
+func (c *Coordinator) answerStatus(w *writeOp, s wire.Status, text string) {
+	m := wire.Message{Kind: wire.WriteReply, ID: w.originID, Status: s, Body: []byte(text)}
+	_ = c.send(w.origin, w.v, &m)
+	c.putWrite(w)
+}
+
+// statusOf is the status an error travels as.
+func statusOf(err error) wire.Status {
+	switch {
+	case err == nil:
+		return wire.OK
+	case errors.Is(err, ErrTimeout):
+		return wire.Timeout
+	case errors.Is(err, ErrNoQuorum):
+		return wire.NoQuorum
+	case errors.Is(err, ErrOverloaded):
+		return wire.Overloaded
+	case errors.Is(err, ErrFull):
+		return wire.Full
+	}
+	return wire.Failed
+}
+
+// RemoteError is the text of an error at another node that has no name here.
+type RemoteError struct{ Text string }
+
+func (e *RemoteError) Error() string { return e.Text }
+
+// errorOf is the error a status stands for.
+func errorOf(m *wire.Message) error {
+	switch m.Status {
+	case wire.OK, wire.Same, wire.Absent, wire.Stale:
+		return nil
+	case wire.Timeout, wire.Expired:
+		return ErrTimeout
+	case wire.NoQuorum:
+		return ErrNoQuorum
+	case wire.Overloaded:
+		return ErrOverloaded
+	case wire.Full:
+		return ErrFull
+	case wire.WrongEpoch, wire.NotReplica:
+		return ErrNotReady
+	}
+	text := string(m.Body)
+	for _, known := range [...]error{ErrReadOnly, ErrTooManySiblings, ErrLevel, ErrCorrupt} {
+		if len(text) >= len(known.Error()) && text[:len(known.Error())] == known.Error() {
+			return known
+		}
+	}
+	return &RemoteError{text}
+}
+
+// forwardOp is a client's write under way at another node.
+type forwardOp struct {
+	c   *Coordinator
+	mu  sync.Mutex
+	id  uint64 // guarded by mu
+	to  ring.NodeID
+	req *Request
+}
+
+// forward sends a write to its soft primary. No answer will be an answer of
+// unknown outcome: it is never sent twice.
+func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, timeout time.Duration, to ring.NodeID) {
+	f := c.forwards.Get().(*forwardOp)
+	f.to, f.req = to, r
+	f.mu.Lock()
+	id, ok := c.pending.add(f)
+	f.id = id
+	f.mu.Unlock()
+	if !ok {
+		c.putForward(f)
+		c.refuse(r, ErrOverloaded)
+		return
+	}
+	c.Metrics.Forwards.Add(1)
+	m := wire.Message{
+		Kind: wire.Write, ID: id, Timeout: timeout, Token: token, DB: r.DB, Key: r.Key, Proto: r.Proto,
+		R: int16(l.R), W: int16(l.W), Mode: uint8(l.Mode), Args: r.Args, Op: r.Op.name(),
+	}
+	if err := c.send(to, v, &m); err != nil {
+		if f.take(id) {
+			f.complete(nil, c.sendError(err))
+		}
+		return
+	}
+	// The primary's own time runs out first; the rest is for the way.
+	c.alarms.set(id, alarmTimeout, timeout+timeout/8)
+}
+
+// take makes the caller the one who completes the request; false if somebody
+// else did.
+func (f *forwardOp) take(id uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.id != id {
+		return false
+	}
+	f.c.pending.remove(id)
+	f.id = 0
+	return true
+}
+
+// complete ends the request of a forward that was taken.
+func (f *forwardOp) complete(out []byte, err error) {
+	c, r := f.c, f.req
+	r.Out, r.Err = append(r.Out[:0], out...), err
+	c.Metrics.count(err)
+	c.putForward(f)
+	r.Owner.Complete(r)
+}
+
+func (c *Coordinator) putForward(f *forwardOp) {
+	f.req = nil
+	c.forwards.Put(f)
+}
+
+// receive implements waiter: the primary's answer.
+func (f *forwardOp) receive(id uint64, _ ring.NodeID, m *wire.Message) {
+	if m.Kind == wire.WriteReply && f.take(id) {
+		f.complete(m.Body, errorOf(m))
+	}
+}
+
+// lost implements waiter.
+func (f *forwardOp) lost(id uint64, node ring.NodeID) {
+	f.mu.Lock()
+	ours := f.id == id && f.to == node
+	f.mu.Unlock()
+	if ours && f.take(id) {
+		f.complete(nil, ErrTimeout)
+	}
+}
+
+// wake implements waiter.
+func (f *forwardOp) wake(id uint64, _ alarm) {
+	if f.take(id) {
+		f.complete(nil, ErrTimeout)
+	}
+}

@@ -1,0 +1,38 @@
+package coordinator
+
+import (
+	"errors"
+	"sync/atomic"
+)
+
+// Metrics count what requests met with. All fields only grow.
+type Metrics struct {
+	Writes, Reads   atomic.Uint64 // coordinated here
+	Forwards        atomic.Uint64 // writes sent to another soft primary
+	NoQuorum        atomic.Uint64
+	Timeouts        atomic.Uint64
+	Overloaded      atomic.Uint64
+	Failed          atomic.Uint64 // any other error
+	StaleWrites     atomic.Uint64 // writes run again because a replica held something unseen
+	QuorumFirst     atomic.Uint64 // writes that read a quorum first
+	Repairs         atomic.Uint64 // replicas brought level by a read
+	Hedges          atomic.Uint64 // reads asked of one more replica
+	ContextsBounded atomic.Uint64 // context entries dropped
+	ClocksAhead     atomic.Uint64 // messages refused for their clock
+	CorruptReads    atomic.Uint64
+}
+
+// count counts a request's end.
+func (m *Metrics) count(err error) {
+	switch {
+	case err == nil:
+	case errors.Is(err, ErrTimeout):
+		m.Timeouts.Add(1)
+	case errors.Is(err, ErrNoQuorum):
+		m.NoQuorum.Add(1)
+	case errors.Is(err, ErrOverloaded):
+		m.Overloaded.Add(1)
+	default:
+		m.Failed.Add(1)
+	}
+}

@@ -1,0 +1,501 @@
+package coordinator
+
+import (
+	"math/bits"
+	"sync"
+	"time"
+
+	"kvstore/cluster/replica"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/version"
+	"kvstore/cluster/wire"
+)
+
+// reader takes the outcome of a read that is part of something larger. o is
+// valid during the call.
+type reader interface {
+	readDone(o *version.Object, err error)
+}
+
+// readOp is a read at its coordinator.
+type readOp struct {
+	c *Coordinator
+
+	mu       sync.Mutex
+	id       uint64 // guarded by mu; 0 when it waits for nothing
+	tally    tally  // guarded by mu: who answered
+	asked    uint64 // guarded by mu
+	level    tally  // guarded by mu: who holds the merged object, once repairing
+	repair   bool   // guarded by mu: merged is known, acknowledgements are awaited
+	failure  error  // guarded by mu: the first answer that was an error
+	answered [maxPlaces]answer
+
+	v        *view
+	part     ring.Partition
+	key      replica.Key
+	args     [][]byte
+	kept     bool
+	mem      []byte
+	began    time.Time
+	deadline time.Time
+	blocking bool // repairs come before the answer
+	fresh    tally
+
+	req  *Request // the client's request, or
+	next reader   // who else asked
+
+	call   Call
+	merged version.Object
+	result *version.Object // what next gets
+	enc    []byte
+}
+
+// maxPlaces bounds a replica set; see ring.MaxReplicas.
+const maxPlaces = ring.MaxReplicas
+
+// answer is one replica's object, encoded; empty when it holds nothing.
+type answer struct {
+	object []byte
+}
+
+// submitRead begins a client's read.
+func (c *Coordinator) submitRead(v *view, r *Request) {
+	token := ring.TokenOf(r.DB, r.Key)
+	part := v.ring.PartitionOf(token)
+	levels, timeout := c.levels(r.Levels, false)
+	t, possible := newTally(levels.R, &v.places[part])
+	if !possible {
+		c.refuse(r, ErrLevel)
+		return
+	}
+	c.Metrics.Reads.Add(1)
+	key := replica.Key{Token: token, DB: r.DB, Name: r.Key}
+	if own := v.own[part]; own >= 0 && t.metBy(1<<uint(own)) && c.readHere(v, r, key) {
+		return
+	}
+	op := c.reads.Get().(*readOp)
+	op.req, op.next = r, nil
+	op.args = append(op.args[:0], r.Args...)
+	op.start(v, part, key, t, levels, timeout)
+}
+
+// readHere answers a read that this node's copy suffices for, if memory has it.
+func (c *Coordinator) readHere(v *view, r *Request, key replica.Key) bool {
+	s, ready, err := c.o.Replica.TryRead(key)
+	if !ready {
+		c.o.Replica.Release(s)
+		return false
+	}
+	if err != nil {
+		c.o.Replica.Release(s)
+		c.refuse(r, storeError(err))
+		return true
+	}
+	op := c.reads.Get().(*readOp)
+	op.v, op.key, op.args, op.req = v, key, append(op.args[:0], r.Args...), r
+	op.run(&s.Object, s.Buf[:0])
+	c.o.Replica.Release(s)
+	op.finish(nil)
+	return true
+}
+
+// readFirst reads a quorum for a write that depends on the value: as many
+// replicas as it takes to meet every write that reached W of them.
+func (c *Coordinator) readFirst(w *writeOp) {
+	c.Metrics.QuorumFirst.Add(1)
+	place := &w.v.places[w.part]
+	need := max(place.n-bits.OnesCount64(place.all())/2, 1)
+	if l := w.levels.W; l > 0 {
+		need = max(place.n-int(l)+1, 1)
+	}
+	t, _ := newTally(Level(need), place)
+	op := c.reads.Get().(*readOp)
+	op.req, op.next = nil, w
+	op.args = op.args[:0]
+	op.start(w.v, w.part, w.key, t, Levels{R: Level(need), W: w.levels.W}, time.Until(w.deadline))
+}
+
+// start begins to ask: this node's own copy first.
+func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l Levels, timeout time.Duration) {
+	o.v, o.part, o.key, o.kept = v, part, key, false
+	o.began = time.Now()
+	o.deadline = o.began.Add(timeout)
+	o.mu.Lock()
+	o.tally, o.asked, o.repair, o.failure = t, 0, false, nil
+	o.fresh = t
+	place := &v.places[part]
+	o.blocking = l.R.Count(place.n, bits.OnesCount64(place.local))+l.W.Count(place.n, bits.OnesCount64(place.local)) > place.n
+	usable, _ := v.reachable(part)
+	o.tally.bad = place.all() &^ usable
+	if o.tally.hopeless() {
+		o.mu.Unlock()
+		o.finish(ErrNoQuorum)
+		return
+	}
+	own := v.own[part]
+	if own >= 0 && t.groups[0].members>>uint(own)&1 != 0 || own >= 0 && t.n > 1 {
+		o.asked = 1 << uint(own)
+		o.mu.Unlock()
+		o.c.o.Replica.Read(o)
+		return
+	}
+	o.ask()
+}
+
+// Key implements replica.Reader.
+func (o *readOp) Key() replica.Key { return o.key }
+
+// Keep implements replica.Reader.
+func (o *readOp) Keep() {
+	if !o.kept {
+		o.kept = true
+		o.mem, o.key.Name, o.args = keep(o.mem, o.key.Name, o.args)
+	}
+}
+
+// Loaded implements replica.Reader: this node's own copy was read.
+func (o *readOp) Loaded(s *replica.Scratch, err error) {
+	own := int(o.v.own[o.part])
+	o.mu.Lock()
+	if err != nil {
+		o.fail(own, storeError(err))
+	} else {
+		o.take(own, s)
+	}
+	if o.tally.met() && o.asked == 1<<uint(own) {
+		o.mu.Unlock()
+		o.run(&s.Object, s.Buf[:0])
+		o.finish(nil)
+		return
+	}
+	o.ask()
+}
+
+// take notes the own copy. The caller holds mu.
+func (o *readOp) take(own int, s *replica.Scratch) {
+	a := &o.answered[own]
+	a.object = a.object[:0]
+	if !s.Object.Empty() {
+		a.object = append(a.object, record(s)...)
+	}
+	o.tally.ok |= 1 << uint(own)
+}
+
+// fail notes that a replica will not answer. The caller holds mu.
+func (o *readOp) fail(place int, err error) {
+	o.tally.bad |= 1 << uint(place)
+	if o.failure == nil {
+		o.failure = err
+	}
+}
+
+// ask asks as many more replicas as the level misses. The caller holds mu, which
+// ask gives up.
+func (o *readOp) ask() {
+	o.Keep()
+	if o.id == 0 {
+		id, ok := o.c.pending.add(o)
+		if !ok {
+			o.mu.Unlock()
+			o.finish(ErrOverloaded)
+			return
+		}
+		o.id = id
+		o.c.alarms.set(id, alarmTimeout, time.Until(o.deadline))
+		o.c.alarms.set(id, alarmHedge, o.hedgeAfter())
+	}
+	for {
+		more, from := o.tally.missing(o.asked)
+		if more == 0 {
+			o.mu.Unlock()
+			return
+		}
+		place := o.choose(from)
+		if place < 0 {
+			break
+		}
+		o.send(place)
+	}
+	err := o.failure
+	if err == nil {
+		err = ErrNoQuorum
+	}
+	o.release()
+	o.mu.Unlock()
+	o.finish(err)
+}
+
+// choose picks the best replica of a set, -1 when there is none.
+func (o *readOp) choose(from uint64) int {
+	usable, prompt := o.v.reachable(o.part)
+	return first(usable&from, prompt&from)
+}
+
+// hedgeAfter is when the slowest that is likely to be asked is overdue.
+func (o *readOp) hedgeAfter() time.Duration {
+	_, from := o.tally.missing(o.asked)
+	if place := o.choose(from); place >= 0 {
+		return o.v.peerAt(o.part, place).overdue()
+	}
+	return unknownLate
+}
+
+// send asks one replica. The caller holds mu.
+func (o *readOp) send(place int) {
+	bit := uint64(1) << uint(place)
+	o.asked |= bit
+	m := wire.Message{
+		Kind: wire.Read, ID: o.id, Timeout: time.Until(o.deadline),
+		Token: o.key.Token, DB: o.key.DB, Key: o.key.Name,
+	}
+	if own := o.v.own[o.part]; own >= 0 && o.tally.ok>>uint(own)&1 != 0 && len(o.answered[own].object) > 0 {
+		m.Digest = version.DigestOf(o.answered[own].object)
+	}
+	if o.c.send(o.v.peerAt(o.part, place).id, o.v, &m) != nil {
+		o.tally.bad |= bit
+	}
+}
+
+// release gives the id back. The caller holds mu.
+func (o *readOp) release() {
+	if o.id != 0 {
+		o.c.pending.remove(o.id)
+		o.id = 0
+	}
+}
+
+// receive implements waiter.
+func (o *readOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
+	o.mu.Lock()
+	place := -1
+	if o.id == id {
+		place = o.v.placeOf(o.part, from)
+	}
+	switch {
+	case place < 0:
+		o.mu.Unlock()
+	case m.Kind == wire.ReadReply && !o.repair:
+		o.c.o.Answered(from, time.Since(o.began))
+		o.answer(place, m)
+	case m.Kind == wire.ReplicateAck && o.repair:
+		if err := errorOf(m); err != nil {
+			o.level.bad |= 1 << uint(place)
+		} else {
+			o.level.ok |= 1 << uint(place)
+		}
+		o.settleRepair()
+	default:
+		o.mu.Unlock()
+	}
+}
+
+// answer notes a replica's answer. The caller holds mu, which answer gives up.
+func (o *readOp) answer(place int, m *wire.Message) {
+	a := &o.answered[place]
+	switch m.Status {
+	case wire.Same:
+		a.object = append(a.object[:0], o.answered[o.v.own[o.part]].object...)
+	case wire.Absent:
+		a.object = a.object[:0]
+	case wire.OK:
+		a.object = append(a.object[:0], m.Object...)
+	default:
+		o.fail(place, errorOf(m))
+		o.ask()
+		return
+	}
+	o.tally.ok |= 1 << uint(place)
+	if !o.tally.met() {
+		o.ask()
+		return
+	}
+	o.conclude()
+}
+
+// conclude merges the answers, brings level what was behind and answers. The
+// caller holds mu, which conclude gives up.
+func (o *readOp) conclude() {
+	behind, err := o.merge()
+	if err != nil {
+		o.release()
+		o.mu.Unlock()
+		o.finish(err)
+		return
+	}
+	if behind != 0 {
+		o.repairAll(behind)
+		return
+	}
+	o.release()
+	o.mu.Unlock()
+	o.run(&o.merged, nil)
+	o.finish(nil)
+}
+
+// merge makes merged of the answers and returns who is behind it. The caller
+// holds mu.
+func (o *readOp) merge() (behind uint64, err error) {
+	o.merged.Reset()
+	lead := -1
+	same := true
+	for set := o.tally.ok; set != 0; set &= set - 1 {
+		i := bits.TrailingZeros64(set)
+		if lead < 0 {
+			lead = i
+		} else if string(o.answered[i].object) != string(o.answered[lead].object) {
+			same = false
+		}
+	}
+	if same {
+		if len(o.answered[lead].object) == 0 {
+			return 0, nil
+		}
+		return 0, o.merged.Decode(o.answered[lead].object)
+	}
+	var one, sum version.Object
+	for set := o.tally.ok; set != 0; set &= set - 1 {
+		object := o.answered[bits.TrailingZeros64(set)].object
+		if len(object) == 0 {
+			continue
+		}
+		if err := one.Decode(object); err != nil {
+			return 0, err
+		}
+		version.Merge(&sum, &o.merged, &one)
+		o.merged, sum = sum, o.merged
+	}
+	o.c.o.Replica.Forget(o.key.DB, &o.merged)
+	if o.merged.Empty() {
+		return 0, nil
+	}
+	o.enc = o.merged.Append(o.enc[:0])
+	for set := o.tally.ok; set != 0; set &= set - 1 {
+		i := bits.TrailingZeros64(set)
+		if string(o.answered[i].object) != string(o.enc) {
+			behind |= 1 << uint(i)
+		}
+	}
+	return behind, nil
+}
+
+// run runs the operation on the object.
+func (o *readOp) run(object *version.Object, buf []byte) {
+	if o.next != nil {
+		o.result = object
+		return
+	}
+	c := &o.call
+	c.Reset()
+	now := time.Now().UnixMilli()
+	value := object.Value(now, buf)
+	c.Args, c.Key, c.DB, c.Proto, c.Now = o.args, o.key.Name, o.key.DB, o.req.Proto, now
+	c.ClusterID, c.Object = o.v.ring.ClusterID, object
+	c.Exists, c.Value, c.Deadline, c.Counter = value.Exists, value.Data, value.Deadline, value.Counter
+	o.req.Out = o.req.Out[:0]
+	c.Out = o.req.Out
+	o.req.Op.Run(c)
+	o.req.Out = c.Out
+	c.Out = nil
+}
+
+// lost implements waiter.
+func (o *readOp) lost(id uint64, node ring.NodeID) {
+	o.mu.Lock()
+	place := -1
+	if o.id == id {
+		place = o.v.placeOf(o.part, node)
+	}
+	if place < 0 {
+		o.mu.Unlock()
+		return
+	}
+	bit := uint64(1) << uint(place)
+	switch {
+	case o.repair:
+		if o.level.ok&bit == 0 {
+			o.level.bad |= bit
+		}
+		o.settleRepair()
+	case o.asked&bit != 0 && o.tally.ok&bit == 0:
+		o.tally.bad |= bit
+		o.ask()
+	default:
+		o.mu.Unlock()
+	}
+}
+
+// wake implements waiter.
+func (o *readOp) wake(id uint64, why alarm) {
+	o.mu.Lock()
+	if o.id != id {
+		o.mu.Unlock()
+		return
+	}
+	if why == alarmHedge {
+		o.hedge()
+		return
+	}
+	o.release()
+	o.mu.Unlock()
+	o.finish(ErrTimeout)
+}
+
+// hedge asks one replica more than needed. The caller holds mu, which hedge
+// gives up.
+func (o *readOp) hedge() {
+	defer o.mu.Unlock()
+	place := o.choose(o.tally.groups[0].members &^ o.asked &^ o.tally.bad)
+	if o.repair || place < 0 || !o.c.budget.take(o.c.Metrics.Reads.Load(), o.c.Metrics.Hedges.Load()) {
+		return
+	}
+	o.c.Metrics.Hedges.Add(1)
+	o.send(place)
+}
+
+// hedgeBudget keeps hedged reads within a share of all reads.
+type hedgeBudget struct{}
+
+const (
+	// hedgeShare is the share of reads that may be hedged: one in twenty.
+	hedgeShare = 20
+	// hedgeFree lets a quiet node hedge at all.
+	hedgeFree = 10
+)
+
+// take reports whether one more read may be hedged.
+func (hedgeBudget) take(reads, hedges uint64) bool { return hedges < hedgeFree+reads/hedgeShare }
+
+// finish answers whoever asked and gives the read back. No lock is held.
+func (o *readOp) finish(err error) {
+	c := o.c
+	if o.next != nil {
+		o.next.readDone(o.result, err)
+		c.putRead(o)
+		return
+	}
+	r := o.req
+	c.Metrics.count(err)
+	r.Err = err
+	if err != nil {
+		r.Out = r.Out[:0]
+	}
+	c.putRead(o)
+	r.Owner.Complete(r)
+}
+
+// putRead gives a read back for its next use.
+func (c *Coordinator) putRead(o *readOp) {
+	o.mu.Lock()
+	o.release()
+	large := cap(o.mem) > maxKept || cap(o.enc) > maxKept
+	for i := range o.answered {
+		large = large || cap(o.answered[i].object) > maxKept
+	}
+	o.req, o.next, o.v, o.result = nil, nil, nil, nil
+	o.merged.Reset()
+	o.call.Reset()
+	o.mu.Unlock()
+	if !large {
+		c.reads.Put(o)
+	}
+}

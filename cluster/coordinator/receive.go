@@ -1,0 +1,259 @@
+package coordinator
+
+import (
+	"bytes"
+	"errors"
+
+	"kvstore/cluster/hlc"
+	"kvstore/cluster/replica"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/version"
+	"kvstore/cluster/wire"
+)
+
+// Receive takes a message of another node. m is valid during the call only.
+func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
+	if err := c.o.Clock.Observe(hlc.Timestamp(m.Now)); err != nil {
+		c.clockAhead(from, m, err)
+		return
+	}
+	switch m.Kind {
+	case wire.ReplicateAck, wire.WriteReply, wire.ReadReply:
+		if w := c.pending.find(m.ID); w != nil {
+			w.receive(m.ID, from, m)
+		}
+		return
+	}
+	v := c.view.Load()
+	if v == nil {
+		c.reject(from, m, wire.NotReplica, "")
+		return
+	}
+	switch m.Kind {
+	case wire.Write:
+		c.acceptWrite(v, from, m)
+	case wire.Replicate:
+		c.acceptReplicate(v, from, m)
+	case wire.Read:
+		c.acceptRead(v, from, m)
+	}
+}
+
+// clockAhead refuses a message of a node whose clock is too far ahead: taking
+// its timestamps would move ours there for good.
+func (c *Coordinator) clockAhead(from ring.NodeID, m *wire.Message, err error) {
+	if c.Metrics.ClocksAhead.Add(1)%1024 == 1 {
+		c.o.Logger.Warn().Stringer("node", from).Err(err).Msg("a node's clock is too far ahead, its messages are refused")
+	}
+	switch m.Kind {
+	case wire.Write, wire.Replicate, wire.Read:
+		c.reject(from, m, wire.Refused, err.Error())
+	default:
+		if w := c.pending.find(m.ID); w != nil {
+			w.lost(m.ID, from)
+		}
+	}
+}
+
+// reject answers a request with a status and nothing else.
+func (c *Coordinator) reject(from ring.NodeID, m *wire.Message, s wire.Status, text string) {
+	kind := wire.WriteReply
+	switch m.Kind {
+	case wire.Replicate:
+		if m.Flags&wire.NoAck != 0 {
+			return
+		}
+		kind = wire.ReplicateAck
+	case wire.Read:
+		kind = wire.ReadReply
+	}
+	reply := wire.Message{Kind: kind, ID: m.ID, Status: s, Body: []byte(text), Now: int64(c.o.Clock.Last())}
+	_ = c.o.Transport.Send(from, &reply)
+}
+
+// mergeTask is an object another node sent, to be merged into what this node
+// holds.
+type mergeTask struct {
+	c        *Coordinator
+	v        *view
+	from     ring.NodeID
+	id       uint64
+	flags    wire.Flags
+	key      replica.Key
+	object   []byte
+	origin   uint64
+	body     []byte
+	kept     bool
+	mem      []byte
+	stale    bool
+	enc      []byte      // what is held after the merge, when stale
+	finished func(error) // a repair of this node's own copy; else nil
+}
+
+// acceptReplicate merges an object of another node.
+func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message) {
+	if v.own[v.ring.PartitionOf(m.Token)] < 0 {
+		c.reject(from, m, wire.NotReplica, "")
+		return
+	}
+	t := c.merges.Get().(*mergeTask)
+	t.v, t.from, t.id, t.flags = v, from, m.ID, m.Flags
+	t.key = replica.Key{Token: m.Token, DB: m.DB, Name: m.Key}
+	t.object, t.origin, t.body = m.Object, m.Origin, m.Body
+	t.kept, t.stale, t.finished = false, false, nil
+	c.o.Replica.Do(t)
+}
+
+// Key implements replica.Task.
+func (t *mergeTask) Key() replica.Key { return t.key }
+
+// Keep implements replica.Task.
+func (t *mergeTask) Keep() {
+	if t.kept {
+		return
+	}
+	t.kept = true
+	parts := [2][]byte{t.object, t.body}
+	t.mem, t.key.Name, _ = keep(t.mem, t.key.Name, parts[:])
+	t.object, t.body = parts[0], parts[1]
+}
+
+// Apply implements replica.Task.
+func (t *mergeTask) Apply(s *replica.Scratch) ([]byte, error) {
+	if err := s.Other.Decode(t.object); err != nil {
+		return nil, err
+	}
+	part := t.c.o.Replica.Forget(t.key.DB, &s.Other)
+	if s.Other.Empty() {
+		return nil, nil
+	}
+	switch {
+	case s.Object.Empty(), s.Other.Covers(&s.Object):
+		if bytes.Equal(s.Stored(), t.object) {
+			return nil, nil
+		}
+		if !part {
+			return t.object, nil
+		}
+		s.Buf = s.Other.Append(s.Buf[:0])
+		return s.Buf, nil
+	case s.Object.Covers(&s.Other):
+		return nil, nil
+	}
+	version.Merge(&s.Merged, &s.Object, &s.Other)
+	s.Buf = s.Merged.Append(s.Buf[:0])
+	if t.flags&Covering != 0 {
+		t.stale = true
+		t.enc = append(t.enc[:0], s.Buf...)
+	}
+	return s.Buf, nil
+}
+
+// Done implements replica.Task: it acknowledges, and completes the client's
+// request when this node had forwarded it.
+func (t *mergeTask) Done(err error) {
+	c := t.c
+	if t.finished != nil {
+		t.finished(err)
+		c.putMerge(t)
+		return
+	}
+	if t.flags&wire.NoAck == 0 {
+		m := wire.Message{Kind: wire.ReplicateAck, ID: t.id}
+		switch {
+		case err != nil:
+			err = storeError(err)
+			m.Status, m.Body = statusOf(err), []byte(err.Error())
+		case t.stale:
+			m.Status, m.Object = wire.Stale, t.enc
+		}
+		_ = c.send(t.from, t.v, &m)
+	}
+	if t.origin != 0 && err == nil && !t.stale {
+		if f, ok := c.pending.find(t.origin).(*forwardOp); ok && f.take(t.origin) {
+			f.complete(t.body, nil)
+		}
+	}
+	c.putMerge(t)
+}
+
+func (c *Coordinator) putMerge(t *mergeTask) {
+	if cap(t.mem) > maxKept || cap(t.enc) > maxKept {
+		return
+	}
+	t.v, t.object, t.body, t.key.Name, t.finished = nil, nil, nil, nil, nil
+	c.merges.Put(t)
+}
+
+// answerTask reads a key for another node.
+type answerTask struct {
+	c      *Coordinator
+	v      *view
+	from   ring.NodeID
+	id     uint64
+	digest uint64
+	flags  wire.Flags
+	key    replica.Key
+	kept   bool
+	mem    []byte
+}
+
+// acceptRead answers a read of another node.
+func (c *Coordinator) acceptRead(v *view, from ring.NodeID, m *wire.Message) {
+	if v.own[v.ring.PartitionOf(m.Token)] < 0 {
+		c.reject(from, m, wire.NotReplica, "")
+		return
+	}
+	t := c.answers.Get().(*answerTask)
+	t.v, t.from, t.id, t.digest, t.flags, t.kept = v, from, m.ID, m.Digest, m.Flags, false
+	t.key = replica.Key{Token: m.Token, DB: m.DB, Name: m.Key}
+	c.o.Replica.Read(t)
+}
+
+// Key implements replica.Reader.
+func (t *answerTask) Key() replica.Key { return t.key }
+
+// Keep implements replica.Reader.
+func (t *answerTask) Keep() {
+	if !t.kept {
+		t.kept = true
+		t.mem, t.key.Name, _ = keep(t.mem, t.key.Name, nil)
+	}
+}
+
+// Loaded implements replica.Reader.
+func (t *answerTask) Loaded(s *replica.Scratch, err error) {
+	c := t.c
+	m := wire.Message{Kind: wire.ReadReply, ID: t.id}
+	switch {
+	case err != nil:
+		err = storeError(err)
+		m.Status, m.Body = statusOf(err), []byte(err.Error())
+		if errors.Is(err, ErrCorrupt) {
+			c.Metrics.CorruptReads.Add(1)
+		}
+	case s.Object.Empty():
+		m.Status = wire.Absent
+	default:
+		object := record(s)
+		m.Digest = version.DigestOf(object)
+		if m.Digest == t.digest {
+			m.Status = wire.Same
+		} else if t.flags&wire.DigestOnly == 0 {
+			m.Object = object
+		}
+	}
+	_ = c.send(t.from, t.v, &m)
+	t.v = nil
+	c.answers.Put(t)
+}
+
+// record returns the encoding of the object that was read, as stored when it is
+// whole.
+func record(s *replica.Scratch) []byte {
+	if stored := s.Stored(); len(stored) > 0 {
+		return stored
+	}
+	s.Buf = s.Object.Append(s.Buf[:0])
+	return s.Buf
+}

@@ -1,0 +1,102 @@
+package coordinator
+
+import (
+	"math/bits"
+	"time"
+
+	"kvstore/cluster/wire"
+)
+
+// repairAll sends the merged object to those who are behind it, and answers the
+// client: after their acknowledgements when R+W>N, at once otherwise. The caller
+// holds mu, which repairAll gives up.
+func (o *readOp) repairAll(behind uint64) {
+	o.c.Metrics.Repairs.Add(uint64(bits.OnesCount64(behind)))
+	o.repair = true
+	o.level = o.fresh
+	o.level.ok = o.tally.ok &^ behind
+	o.level.bad = 0
+	own := int(o.v.own[o.part])
+	m := wire.Message{
+		Kind: wire.Replicate, Flags: wire.Repair, ID: o.id, Timeout: time.Until(o.deadline),
+		Token: o.key.Token, DB: o.key.DB, Key: o.key.Name, Object: o.enc,
+	}
+	if !o.blocking {
+		m.Flags |= wire.NoAck
+	}
+	for set := behind; set != 0; set &= set - 1 {
+		place := bits.TrailingZeros64(set)
+		if place == own {
+			continue
+		}
+		if o.c.send(o.v.peerAt(o.part, place).id, o.v, &m) != nil {
+			o.level.bad |= 1 << uint(place)
+		}
+	}
+	id := o.id
+	if own >= 0 && behind>>uint(own)&1 != 0 {
+		t := o.c.merges.Get().(*mergeTask)
+		t.v, t.key, t.object, t.flags, t.kept, t.stale = o.v, o.key, o.enc, wire.Repair, false, false
+		t.origin, t.body = 0, nil
+		t.Keep()
+		t.finished = func(err error) { o.repairedHere(id, own, err) }
+		o.mu.Unlock()
+		o.c.o.Replica.Do(t)
+		o.mu.Lock()
+		if o.id != id {
+			o.mu.Unlock()
+			return
+		}
+	}
+	if !o.blocking {
+		o.release()
+		o.mu.Unlock()
+		o.run(&o.merged, nil)
+		o.finish(nil)
+		return
+	}
+	o.settleRepair()
+}
+
+// repairedHere notes that this node's own copy is level.
+func (o *readOp) repairedHere(id uint64, own int, err error) {
+	o.mu.Lock()
+	if o.id != id || !o.repair {
+		o.mu.Unlock()
+		return
+	}
+	if err != nil {
+		o.level.bad |= 1 << uint(own)
+	} else {
+		o.level.ok |= 1 << uint(own)
+	}
+	if !o.blocking {
+		o.mu.Unlock()
+		return
+	}
+	o.settleRepair()
+}
+
+// settleRepair answers once as many replicas as the level needs are level. The
+// caller holds mu, which settleRepair gives up.
+func (o *readOp) settleRepair() {
+	met, hopeless := o.level.met(), false
+	if !met {
+		// Replicas that were not part of the read cannot help here.
+		left := o.level
+		left.bad |= ^o.tally.ok
+		hopeless = left.hopeless()
+	}
+	if !met && !hopeless {
+		o.mu.Unlock()
+		return
+	}
+	o.release()
+	o.mu.Unlock()
+	if met {
+		o.run(&o.merged, nil)
+		o.finish(nil)
+	} else {
+		o.finish(ErrTimeout)
+	}
+}

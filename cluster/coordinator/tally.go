@@ -1,0 +1,92 @@
+package coordinator
+
+import "math/bits"
+
+// maxGroups bounds the data centres that each_quorum can count apart.
+const maxGroups = 8
+
+// tally counts the answers of a replica set. Replicas are named by their place
+// in the preference list, so sets of them are bits.
+type tally struct {
+	groups [maxGroups]group
+	n      int    // groups in use
+	ok     uint64 // acknowledged
+	bad    uint64 // will not acknowledge: unreachable, refused or failed
+}
+
+// group is a set of replicas of which need must acknowledge.
+type group struct {
+	members uint64
+	need    int
+}
+
+// placement is what a tally has to know of a replica set.
+type placement struct {
+	n     int               // replicas
+	local uint64            // those in the coordinator's data centre
+	dcs   [maxGroups]uint64 // replicas of each data centre
+	ndcs  int
+}
+
+// all is the set of all replicas.
+func (p *placement) all() uint64 { return 1<<uint(p.n) - 1 }
+
+// newTally returns the tally of a level over a replica set; possible is false
+// when the level asks for more replicas than there are.
+func newTally(l Level, p *placement) (t tally, possible bool) {
+	switch l {
+	case EachQuorum:
+		t.n = p.ndcs
+		for i := range p.ndcs {
+			t.groups[i] = group{p.dcs[i], bits.OnesCount64(p.dcs[i])/2 + 1}
+		}
+	case LocalOne, LocalQuorum:
+		t.n = 1
+		t.groups[0] = group{p.local, l.Count(p.n, bits.OnesCount64(p.local))}
+	default:
+		t.n = 1
+		t.groups[0] = group{p.all(), l.Count(p.n, 0)}
+	}
+	for i := range t.n {
+		if g := &t.groups[i]; g.need > bits.OnesCount64(g.members) {
+			return t, false
+		}
+	}
+	return t, true
+}
+
+// met reports whether enough replicas have acknowledged.
+func (t *tally) met() bool { return t.metBy(t.ok) }
+
+// metBy reports whether the replicas in ok are enough.
+func (t *tally) metBy(ok uint64) bool {
+	for i := range t.n {
+		if g := &t.groups[i]; bits.OnesCount64(g.members&ok) < g.need {
+			return false
+		}
+	}
+	return true
+}
+
+// hopeless reports whether too many replicas are bad for it ever to be met.
+func (t *tally) hopeless() bool {
+	for i := range t.n {
+		if g := &t.groups[i]; bits.OnesCount64(g.members&^t.bad) < g.need {
+			return true
+		}
+	}
+	return false
+}
+
+// missing returns how many more acknowledgements the replicas in asked could
+// still not bring: the number that has to be asked in addition, from candidates.
+func (t *tally) missing(asked uint64) (more int, from uint64) {
+	for i := range t.n {
+		g := &t.groups[i]
+		if short := g.need - bits.OnesCount64(g.members&asked&^t.bad); short > 0 {
+			more += short
+			from |= g.members
+		}
+	}
+	return more, from &^ asked &^ t.bad
+}

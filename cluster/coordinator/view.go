@@ -1,0 +1,144 @@
+package coordinator
+
+import (
+	"sync/atomic"
+	"time"
+
+	"kvstore/cluster/ring"
+)
+
+// Reach says how a node can be used right now.
+type Reach uint32
+
+// Down nodes get nothing. Slow nodes are suspect: they are asked last. Up nodes
+// are asked first.
+const (
+	Down Reach = iota
+	Slow
+	Up
+)
+
+// peer is what the coordinator knows of a member, shared by successive views.
+type peer struct {
+	id    ring.NodeID
+	reach atomic.Uint32
+	// late is when an answer of this peer is overdue: its p95, in nanoseconds.
+	late atomic.Int64
+}
+
+func (p *peer) is() Reach { return Reach(p.reach.Load()) }
+
+// view is the ring as requests see it: everything a request looks up is an
+// array index away. It never changes; a new ring makes a new view.
+type view struct {
+	ring   *ring.Ring
+	self   ring.NodeID
+	peers  []*peer     // by member index
+	places []placement // by partition
+	own    []int8      // by partition: this node's place in the preference list, -1 none
+	// unsettled says, by partition, that another node may have written what
+	// this one has not seen, so a decision that depends on the value reads a
+	// quorum first.
+	unsettled []atomic.Bool
+}
+
+// newView derives a view; peers are made by get, which finds known ones again.
+func newView(r *ring.Ring, self ring.NodeID, get func(ring.NodeID) *peer) *view {
+	v := &view{
+		ring: r, self: self,
+		peers:     make([]*peer, len(r.Members)),
+		places:    make([]placement, r.Q),
+		own:       make([]int8, r.Q),
+		unsettled: make([]atomic.Bool, r.Q),
+	}
+	for i := range r.Members {
+		v.peers[i] = get(r.Members[i].ID)
+	}
+	home := ""
+	if m := r.Member(self); m != nil {
+		home = m.DC
+	}
+	for p := range v.places {
+		v.own[p] = -1
+		v.places[p] = v.place(r.ReplicaIndexes(ring.Partition(p)), home)
+		for i, id := range r.Replicas(ring.Partition(p)) {
+			if id == self {
+				v.own[p] = int8(i)
+			}
+		}
+	}
+	return v
+}
+
+// place derives the placement of a preference list.
+func (v *view) place(members []uint16, home string) (p placement) {
+	p.n = len(members)
+	var names [maxGroups]string
+	for i, m := range members {
+		dc := v.ring.Members[m].DC
+		if dc == home {
+			p.local |= 1 << uint(i)
+		}
+		g := 0
+		for g < p.ndcs && names[g] != dc {
+			g++
+		}
+		if g == p.ndcs && p.ndcs < maxGroups {
+			names[g] = dc
+			p.ndcs++
+		}
+		p.dcs[min(g, maxGroups-1)] |= 1 << uint(i)
+	}
+	return p
+}
+
+// reachable returns the replicas of a partition that can be used and those of
+// them that answer as they should, as places in the preference list.
+func (v *view) reachable(p ring.Partition) (usable, prompt uint64) {
+	for i, m := range v.ring.ReplicaIndexes(p) {
+		bit := uint64(1) << uint(i)
+		if int8(i) == v.own[p] {
+			usable, prompt = usable|bit, prompt|bit
+			continue
+		}
+		switch v.peers[m].is() {
+		case Up:
+			prompt |= bit
+			usable |= bit
+		case Slow:
+			usable |= bit
+		}
+	}
+	return usable, prompt
+}
+
+// peerAt returns the peer at a place of a partition's preference list.
+func (v *view) peerAt(p ring.Partition, place int) *peer {
+	return v.peers[v.ring.ReplicaIndexes(p)[place]]
+}
+
+// placeOf returns a node's place in a partition's preference list, -1 if none.
+func (v *view) placeOf(p ring.Partition, id ring.NodeID) int {
+	for i, r := range v.ring.Replicas(p) {
+		if r == id {
+			return i
+		}
+	}
+	return -1
+}
+
+// overdue returns when an answer of a peer is late enough to ask another one.
+func (p *peer) overdue() time.Duration {
+	d := time.Duration(p.late.Load())
+	if d == 0 {
+		return unknownLate
+	}
+	return max(d, minLate)
+}
+
+const (
+	// unknownLate is how long to wait for a peer whose latency is not known.
+	unknownLate = 20 * time.Millisecond
+	// minLate keeps the hedging of very fast peers from reacting to noise.
+	minLate = 2 * tick
+)

@@ -1,0 +1,434 @@
+package coordinator
+
+import (
+	"sync"
+	"time"
+
+	"kvstore/cluster/replica"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/version"
+	"kvstore/cluster/wire"
+)
+
+// Covering marks a Replicate whose writer meant to replace everything. A
+// replica that holds something the writer had not seen answers Stale.
+const Covering = wire.Covering
+
+// writeOp is a write at the key's soft primary: it runs the operation under the
+// key's lock, sends the object to the other replicas and counts their answers.
+//
+// A replica that held a value the object does not cover answers Stale, with that
+// value. The operation then runs again on both, so that the write that was
+// acknowledged last is the one that remains, whatever the clocks say.
+type writeOp struct {
+	c *Coordinator
+
+	mu    sync.Mutex
+	id    uint64 // guarded by mu; 0 when it waits for nothing
+	tally tally  // guarded by mu
+	sent  uint64 // guarded by mu: the places it was sent to
+
+	v        *view
+	op       *Op
+	key      replica.Key
+	args     [][]byte
+	proto    uint8
+	levels   Levels
+	deadline time.Time
+	part     ring.Partition
+	kept     bool
+	mem      []byte // the key and arguments once kept
+
+	req      *Request    // the local client's request, or
+	origin   ring.NodeID // the node that forwarded it
+	originID uint64
+	// originPlace is the origin's place if its own acknowledgement completes
+	// the client's request there, else -1.
+	originPlace int
+
+	call   Call
+	enc    []byte         // the object as it was stored
+	dot    version.Dot    // the last event of this write
+	seen   version.Object // what other replicas held; merged before the operation runs
+	stored bool           // something was written
+}
+
+// start begins a write at this node, which is at place self. What it borrows is
+// kept once it has to wait.
+func (w *writeOp) start() {
+	n := w.v.places[w.part].n
+	if n > 1 && w.v.unsettled[w.part].Load() && (w.op.Depends == nil || w.op.Depends(w.args)) {
+		w.Keep()
+		w.c.readFirst(w)
+		return
+	}
+	w.c.o.Replica.Do(w)
+}
+
+// Key implements replica.Task.
+func (w *writeOp) Key() replica.Key { return w.key }
+
+// Keep implements replica.Task: it copies the key and the arguments.
+func (w *writeOp) Keep() {
+	if w.kept {
+		return
+	}
+	w.kept = true
+	w.mem, w.key.Name, w.args = keep(w.mem, w.key.Name, w.args)
+}
+
+// keep copies a key and arguments into mem, which it grows, and returns all
+// three. The array behind args is reused.
+func keep(mem, key []byte, args [][]byte) ([]byte, []byte, [][]byte) {
+	size := len(key)
+	for _, a := range args {
+		size += len(a)
+	}
+	if cap(mem) < size {
+		mem = make([]byte, 0, size)
+	}
+	mem = append(mem[:0], key...)
+	key = mem[:len(key):len(key)]
+	for i, a := range args {
+		from := len(mem)
+		mem = append(mem, a...)
+		args[i] = mem[from:len(mem):len(mem)]
+	}
+	return mem, key, args
+}
+
+// Apply implements replica.Task: it runs the operation and makes the event.
+func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
+	o := &s.Object
+	merged := false
+	if !w.seen.Empty() {
+		w.c.o.Replica.Forget(w.key.DB, &w.seen)
+		version.Merge(&s.Merged, o, &w.seen)
+		o, merged = &s.Merged, true
+	}
+	again := w.stored
+	if again {
+		o.Drop(w.dot) // the operation sees what was there without it
+	}
+	now := time.Now().UnixMilli()
+	c := &w.call
+	c.Reset()
+	c.Args, c.Key, c.DB, c.Proto, c.Now = w.args, w.key.Name, w.key.DB, w.proto, now
+	c.ClusterID, c.Object = w.v.ring.ClusterID, o
+	value := o.Value(now, s.Buf[:0])
+	c.Exists, c.Value, c.Deadline, c.Counter = value.Exists, value.Data, value.Deadline, value.Counter
+	w.op.Run(c)
+	if c.effect == effectNone && !again {
+		w.enc = w.enc[:0]
+		if merged {
+			w.enc = o.Append(w.enc)
+			return w.enc, nil
+		}
+		return nil, nil
+	}
+	if err := w.event(o); err != nil {
+		return nil, err
+	}
+	if w.op.After != nil {
+		c.Object = o
+		w.op.After(c)
+	}
+	w.enc = o.Append(w.enc[:0])
+	w.stored = true
+	return w.enc, nil
+}
+
+// event makes the write event that the call decided on.
+func (w *writeOp) event(o *version.Object) error {
+	c := &w.call
+	seen := o.Context.Newest()
+	if c.context != nil {
+		seen = max(seen, c.context.Newest())
+	}
+	at, err := w.c.o.Clock.After(seen)
+	if err != nil {
+		return err
+	}
+	w.dot = version.Dot{Node: w.c.o.Incarnation, Time: at}
+	dropped := 0
+	switch c.effect {
+	case effectPut:
+		dropped, err = o.Update(w.dot, c.context, version.Sibling{Kind: version.String, Value: c.newValue, Deadline: c.newDeadline})
+	case effectRemove:
+		dropped, err = o.Update(w.dot, c.context, version.Sibling{Kind: version.Tombstone})
+	case effectAdd:
+		if c.Exists {
+			dropped, err = o.Increment(w.dot, c.delta, c.Deadline)
+		} else {
+			dropped, err = o.Update(w.dot, nil, version.Sibling{Kind: version.Counter, Delta: c.delta})
+		}
+	case effectExpire:
+		dropped, err = w.expire(o)
+	case effectNone:
+		// A second run found that the operation should have done nothing:
+		// what stood there is written again, over the first run's effect.
+		dropped, err = w.restore(o)
+	}
+	w.c.Metrics.ContextsBounded.Add(uint64(dropped))
+	return err
+}
+
+// expire gives the key another deadline. A counter stays the sum of its
+// siblings: an increment of nothing carries the deadline.
+func (w *writeOp) expire(o *version.Object) (int, error) {
+	if w.call.Counter {
+		return o.Increment(w.dot, 0, w.call.newDeadline)
+	}
+	return o.Update(w.dot, nil, version.Sibling{Kind: version.String, Value: w.call.Value, Deadline: w.call.newDeadline})
+}
+
+// restore writes what the call saw once more.
+func (w *writeOp) restore(o *version.Object) (int, error) {
+	c := &w.call
+	switch {
+	case !c.Exists:
+		return o.Update(w.dot, nil, version.Sibling{Kind: version.Tombstone})
+	case c.Counter:
+		return o.Increment(w.dot, 0, c.Deadline)
+	}
+	return o.Update(w.dot, nil, version.Sibling{Kind: version.String, Value: c.Value, Deadline: c.Deadline})
+}
+
+// Done implements replica.Task: it sends what was stored to the others.
+func (w *writeOp) Done(err error) {
+	if err != nil {
+		w.finish(storeError(err))
+		return
+	}
+	n := w.v.places[w.part].n
+	if n == 1 || len(w.enc) == 0 {
+		w.finish(nil)
+		return
+	}
+	own := int(w.v.own[w.part])
+	w.mu.Lock()
+	w.tally.ok = 1 << uint(own)
+	w.sent = 0
+	done := w.tally.met()
+	if !done {
+		w.Keep() // for a second run
+		id, ok := w.c.pending.add(w)
+		if !ok {
+			w.mu.Unlock()
+			w.finish(ErrTimeout)
+			return
+		}
+		w.id = id
+	}
+	hopeless := w.sendAll(own, done)
+	id := w.id
+	if hopeless {
+		w.release()
+	}
+	w.mu.Unlock()
+	switch {
+	case done:
+		w.finish(nil)
+	case hopeless:
+		w.finish(ErrTimeout)
+	default:
+		w.c.alarms.set(id, alarmTimeout, time.Until(w.deadline))
+	}
+}
+
+// sendAll sends the object to the other replicas that can be reached; it
+// reports whether that leaves too few. The caller holds mu.
+func (w *writeOp) sendAll(own int, noAck bool) (hopeless bool) {
+	m := wire.Message{
+		Kind: wire.Replicate, ID: w.id, Timeout: time.Until(w.deadline),
+		Token: w.key.Token, DB: w.key.DB, Key: w.key.Name, Object: w.enc,
+	}
+	if w.call.context == nil && w.call.effect != effectAdd {
+		m.Flags |= Covering
+	}
+	if noAck {
+		m.Flags |= wire.NoAck
+	}
+	w.tally.bad = 0
+	for i, id := range w.v.ring.Replicas(w.part) {
+		if i == own {
+			continue
+		}
+		m.Origin, m.Body = 0, nil
+		if i == w.originPlace && !noAck {
+			m.Origin, m.Body = w.originID, w.call.Out
+		}
+		if w.v.peerAt(w.part, i).is() == Down || w.c.send(id, w.v, &m) != nil {
+			w.tally.bad |= 1 << uint(i)
+			if i == w.originPlace {
+				w.originPlace = -1
+			}
+			continue
+		}
+		w.sent |= 1 << uint(i)
+	}
+	return w.tally.hopeless() && !noAck
+}
+
+// release gives the id back, so that nothing finds the write any more. The
+// caller holds mu.
+func (w *writeOp) release() {
+	w.c.pending.remove(w.id)
+	w.id = 0
+}
+
+// receive implements waiter.
+func (w *writeOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
+	w.mu.Lock()
+	if w.id != id || m.Kind != wire.ReplicateAck {
+		w.mu.Unlock()
+		return
+	}
+	place := w.v.placeOf(w.part, from)
+	if place < 0 {
+		w.mu.Unlock()
+		return
+	}
+	bit := uint64(1) << uint(place)
+	switch m.Status {
+	case wire.OK:
+		w.tally.ok |= bit
+	case wire.Stale:
+		if w.again(m.Object) {
+			return // it gave up mu
+		}
+		w.tally.bad |= bit
+	default:
+		w.tally.bad |= bit
+	}
+	w.settle()
+}
+
+// settle ends the write if its fate is known. The caller holds mu, which settle
+// gives up.
+func (w *writeOp) settle() {
+	met, hopeless := w.tally.met(), w.tally.hopeless()
+	if met && w.originPlace >= 0 {
+		// The client's node completes the request by itself with its
+		// acknowledgement; if that is a refusal instead, it waits for us.
+		bit := uint64(1) << uint(w.originPlace)
+		met = (w.tally.ok|w.tally.bad)&bit != 0
+		if w.tally.bad&bit != 0 {
+			w.originPlace = -1
+		}
+	}
+	if !met && !hopeless {
+		w.mu.Unlock()
+		return
+	}
+	w.release()
+	w.mu.Unlock()
+	if met {
+		w.finish(nil)
+	} else {
+		w.finish(ErrTimeout)
+	}
+}
+
+// again starts the second run of a write that a replica found stale; false when
+// what the replica sent is damaged. The caller holds mu, which again gives up
+// when it returns true.
+func (w *writeOp) again(held []byte) bool {
+	var o version.Object
+	if err := o.Decode(held); err != nil {
+		return false
+	}
+	before := w.seen
+	w.seen = version.Object{}
+	version.Merge(&w.seen, &before, o.Clone())
+	w.release()
+	w.originPlace = -1
+	w.mu.Unlock()
+	w.c.Metrics.StaleWrites.Add(1)
+	w.v.unsettled[w.part].Store(true)
+	if time.Until(w.deadline) <= 0 {
+		w.finish(ErrTimeout)
+		return true
+	}
+	w.c.o.Replica.Do(w)
+	return true
+}
+
+// lost implements waiter.
+func (w *writeOp) lost(id uint64, node ring.NodeID) {
+	w.mu.Lock()
+	place := -1
+	if w.id == id {
+		place = w.v.placeOf(w.part, node)
+	}
+	if place < 0 {
+		w.mu.Unlock()
+		return
+	}
+	bit := uint64(1) << uint(place)
+	if w.tally.ok&bit == 0 {
+		w.tally.bad |= bit
+	}
+	w.settle()
+}
+
+// wake implements waiter.
+func (w *writeOp) wake(id uint64, _ alarm) {
+	w.mu.Lock()
+	if w.id != id {
+		w.mu.Unlock()
+		return
+	}
+	w.release()
+	met := w.tally.met()
+	w.mu.Unlock()
+	if met { // only the origin's own acknowledgement is missing
+		w.finish(nil)
+		return
+	}
+	w.finish(ErrTimeout)
+}
+
+// readDone continues a write that had to read a quorum first.
+func (w *writeOp) readDone(o *version.Object, err error) {
+	if err != nil {
+		w.finish(err)
+		return
+	}
+	w.seen = *o.Clone()
+	w.c.o.Replica.Do(w)
+}
+
+// finish answers whoever asked and gives the write back. No lock is held.
+func (w *writeOp) finish(err error) {
+	c := w.c
+	c.Metrics.count(err)
+	if r := w.req; r != nil {
+		r.Err = err
+		r.Out = append(r.Out[:0], w.call.Out...)
+		c.putWrite(w)
+		r.Owner.Complete(r)
+		return
+	}
+	if w.originPlace < 0 || err != nil || !w.stored {
+		c.answerWrite(w, err)
+	}
+	c.putWrite(w)
+}
+
+// putWrite gives a write back for its next use.
+func (c *Coordinator) putWrite(w *writeOp) {
+	if cap(w.mem) > maxKept || cap(w.enc) > maxKept || cap(w.call.Out) > maxKept {
+		return
+	}
+	w.mu.Lock()
+	w.id, w.req, w.v, w.op = 0, nil, nil, nil
+	w.kept, w.stored = false, false
+	w.seen.Reset()
+	w.call.Reset()
+	w.mu.Unlock()
+	c.writes.Put(w)
+}
+
+// maxKept bounds the buffers a pooled request keeps.
+const maxKept = 64 << 10

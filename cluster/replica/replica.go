@@ -1,0 +1,360 @@
+package replica
+
+import (
+	"errors"
+	"fmt"
+	"runtime"
+	"slices"
+	"sync"
+
+	"kvstore/cluster/ring"
+	"kvstore/cluster/version"
+	"kvstore/storage/key"
+)
+
+// Store is the engine as a replica uses it. Set is visible at once and is on
+// its way to the log; who lets a reply out commits the log first.
+type Store interface {
+	Get(dst, key []byte) (value []byte, found bool, err error)
+	// TryGet is Get without I/O: ready is false when the disk is needed.
+	TryGet(dst, key []byte) (value []byte, found, ready bool, err error)
+	Set(key, value []byte) error
+	Delete(key []byte) error
+	// Scan calls fn with the records from lower up to, and without, upper, in
+	// order, until fn returns false. The slices are valid during the call.
+	Scan(lower, upper []byte, fn func(key, value []byte) bool) error
+}
+
+// Key names one key of one database and its place on the ring.
+type Key struct {
+	Token ring.Token
+	DB    uint8
+	Name  []byte
+}
+
+// Task is a read-modify-write of one key.
+type Task interface {
+	Key() Key
+	// Apply decides what to store, under the key's lock: nil leaves the
+	// record as it is. It must not block.
+	Apply(s *Scratch) (write []byte, err error)
+	// Keep is called before the task waits: it copies what it borrowed.
+	Keep()
+	// Done ends the task, exactly once and outside of any lock. An error is
+	// Apply's or the store's; nothing was stored then.
+	Done(err error)
+}
+
+// Reader is a read of one key.
+type Reader interface {
+	Key() Key
+	Keep()
+	// Loaded takes the object, exactly once and outside of any lock. s is
+	// valid during the call.
+	Loaded(s *Scratch, err error)
+}
+
+// ErrBusy says that too many tasks wait for the disk.
+var ErrBusy = errors.New("too many operations wait for the disk")
+
+const (
+	// stripes bounds how many keys can be locked at once; a collision of two
+	// keys only costs a short wait.
+	stripes = 1024
+	// maxWaiting bounds the tasks that wait for the disk: at 10,000 reads a
+	// second of a slow disk this is more than any request's timeout.
+	maxWaiting = 16384
+)
+
+// Options configure a Replica.
+type Options struct {
+	// Workers read blocks that are not in the cache. Default 4 per processor,
+	// at least 8: disks serve several reads at once.
+	Workers int
+	// EndTurn is called by a worker after it completed tasks, so that their
+	// replies leave.
+	EndTurn func()
+}
+
+// Replica is one node's copy of the data.
+type Replica struct {
+	store   Store
+	endTurn func()
+	stripes [stripes]stripe
+	scratch sync.Pool
+	jobs    chan job
+	wg      sync.WaitGroup
+	counts  counts
+	flushed horizons
+
+	closeMu sync.RWMutex
+	closed  bool // guarded by closeMu, which keeps jobs open while one is sent
+}
+
+// stripe is the lock of the keys whose tokens fall on it, and the tasks parked
+// on them in order of arrival.
+type stripe struct {
+	mu     sync.Mutex
+	parked []Task
+	_      [32]byte // a cache line each
+}
+
+// job is work for a worker: a reader, or the parked tasks of a key.
+type job struct {
+	reader Reader
+	stripe *stripe
+	token  ring.Token
+	db     uint8
+	name   []byte
+}
+
+// New returns a replica over store.
+func New(store Store, o Options) *Replica {
+	if o.Workers == 0 {
+		o.Workers = max(8, 4*runtime.GOMAXPROCS(0))
+	}
+	if o.EndTurn == nil {
+		o.EndTurn = func() {}
+	}
+	r := &Replica{store: store, endTurn: o.EndTurn, jobs: make(chan job, maxWaiting)}
+	r.scratch.New = func() any { return new(Scratch) }
+	for range o.Workers {
+		r.wg.Go(r.work)
+	}
+	return r
+}
+
+// Close ends the workers after they have finished what waits.
+func (r *Replica) Close() {
+	r.closeMu.Lock()
+	closing := !r.closed
+	r.closed = true
+	r.closeMu.Unlock()
+	if closing {
+		close(r.jobs)
+	}
+	r.wg.Wait()
+}
+
+// Do runs a task: here and now when memory has what it needs, else later.
+func (r *Replica) Do(t Task) {
+	k := t.Key()
+	st := &r.stripes[uint64(k.Token)%stripes]
+	st.mu.Lock()
+	if len(st.parked) > 0 && st.waits(k.Token) {
+		t.Keep()
+		st.parked = append(st.parked, t)
+		st.mu.Unlock()
+		return
+	}
+	ready, err := r.attempt(t, k, false)
+	if !ready {
+		t.Keep()
+		st.parked = append(st.parked, t)
+	}
+	st.mu.Unlock()
+	if ready {
+		t.Done(err)
+		return
+	}
+	k = t.Key() // what Keep copied
+	if !r.enqueue(job{stripe: st, token: k.Token, db: k.DB, name: slices.Clone(k.Name)}) {
+		r.refuse(st, k.Token)
+	}
+}
+
+// waits reports whether a task is parked on a token. The caller holds mu.
+func (s *stripe) waits(t ring.Token) bool {
+	for _, p := range s.parked {
+		if p.Key().Token == t {
+			return true
+		}
+	}
+	return false
+}
+
+// take removes and returns the first task parked on a token, nil when there is
+// none. The caller holds mu.
+func (s *stripe) take(t ring.Token) Task {
+	for i, p := range s.parked {
+		if p.Key().Token == t {
+			s.parked = slices.Delete(s.parked, i, i+1)
+			return p
+		}
+	}
+	return nil
+}
+
+// attempt runs a task under its stripe's lock. ready is false when the disk is
+// needed and block does not allow it.
+func (r *Replica) attempt(t Task, k Key, block bool) (ready bool, err error) {
+	s := r.borrow()
+	defer r.giveBack(s)
+	ready, err = r.load(s, k, block)
+	if !ready || err != nil {
+		return ready, err
+	}
+	before := alive(&s.Object)
+	write, err := t.Apply(s)
+	if err != nil || write == nil {
+		return true, err
+	}
+	if err := r.store.Set(s.key, write); err != nil {
+		return true, err
+	}
+	if after := aliveRecord(write); after != before {
+		r.counts.add(k.DB, k.Token.Slot(), after)
+	}
+	return true, nil
+}
+
+// Read reads one key: here and now when memory has it, else later.
+func (r *Replica) Read(t Reader) {
+	s := r.borrow()
+	ready, err := r.load(s, t.Key(), false)
+	if ready {
+		t.Loaded(s, err)
+		r.giveBack(s)
+		return
+	}
+	r.giveBack(s)
+	t.Keep()
+	if !r.enqueue(job{reader: t}) {
+		s := r.borrow()
+		t.Loaded(s, ErrBusy)
+		r.giveBack(s)
+	}
+}
+
+// TryRead reads one key into a borrowed scratch if memory has it. The caller
+// gives s back with Release whatever the outcome.
+func (r *Replica) TryRead(k Key) (s *Scratch, ready bool, err error) {
+	s = r.borrow()
+	ready, err = r.load(s, k, false)
+	return s, ready, err
+}
+
+// Release gives back what TryRead lent.
+func (r *Replica) Release(s *Scratch) { r.giveBack(s) }
+
+// load reads and decodes a key's object.
+func (r *Replica) load(s *Scratch, k Key, block bool) (ready bool, err error) {
+	s.key = key.AppendUser(s.key[:0], uint64(k.Token), k.DB, k.Name)
+	s.Object.Reset()
+	value, found, ready, err := r.store.TryGet(s.stored[:0], s.key)
+	if err == nil && !ready && block {
+		value, found, err = r.store.Get(s.stored[:0], s.key)
+		ready = true
+	}
+	if err != nil {
+		return true, err
+	}
+	if !ready {
+		return false, nil
+	}
+	s.stored = value[:len(value):cap(value)]
+	s.Found = found
+	if !found {
+		s.stored = s.stored[:0]
+		return true, nil
+	}
+	if err := s.Object.Decode(s.stored); err != nil {
+		return true, fmt.Errorf("object of key %q in database %d: %w", k.Name, k.DB, err)
+	}
+	if h := r.flushed.of(k.DB); h != 0 {
+		s.forget(h)
+	}
+	return true, nil
+}
+
+// enqueue hands a job to the workers; false when too many wait.
+func (r *Replica) enqueue(j job) bool {
+	r.closeMu.RLock()
+	defer r.closeMu.RUnlock()
+	if r.closed {
+		return false
+	}
+	select {
+	case r.jobs <- j:
+		return true
+	default:
+		return false
+	}
+}
+
+// refuse ends the tasks parked on a token that no worker will come for.
+func (r *Replica) refuse(st *stripe, t ring.Token) {
+	for {
+		st.mu.Lock()
+		task := st.take(t)
+		st.mu.Unlock()
+		if task == nil {
+			return
+		}
+		task.Done(ErrBusy)
+	}
+}
+
+// work is a worker: it loads what jobs wait for and runs them.
+func (r *Replica) work() {
+	for j := range r.jobs {
+		if j.reader != nil {
+			s := r.borrow()
+			_, err := r.load(s, j.reader.Key(), true)
+			j.reader.Loaded(s, err)
+			r.giveBack(s)
+		} else {
+			r.runParked(j)
+		}
+		r.endTurn()
+	}
+}
+
+// runParked brings a key's block into the cache without the lock, then runs the
+// tasks parked on the key, in order, each under the lock.
+func (r *Replica) runParked(j job) {
+	s := r.borrow()
+	// The error, if there is one, comes again to the task that has to report it.
+	_, _ = r.load(s, Key{j.token, j.db, j.name}, true)
+	r.giveBack(s)
+	for {
+		j.stripe.mu.Lock()
+		t := j.stripe.take(j.token)
+		if t == nil {
+			j.stripe.mu.Unlock()
+			return
+		}
+		_, err := r.attempt(t, t.Key(), true)
+		j.stripe.mu.Unlock()
+		t.Done(err)
+	}
+}
+
+// Scratch is what one operation works with. It is reused: nothing of it may be
+// kept.
+type Scratch struct {
+	Object version.Object // the key's object, empty when nothing is stored
+	Found  bool           // a record is stored, if only of a deleted key
+	Other  version.Object // room for an object to merge
+	Merged version.Object // room for the result
+	Buf    []byte         // room for an encoding
+
+	key    []byte
+	stored []byte
+}
+
+// Stored is the record as it was read; empty when nothing is stored or part of
+// it was forgotten.
+func (s *Scratch) Stored() []byte { return s.stored }
+
+// maxKept bounds the buffers a scratch keeps from one use to the next.
+const maxKept = 64 << 10
+
+func (r *Replica) borrow() *Scratch { return r.scratch.Get().(*Scratch) }
+
+func (r *Replica) giveBack(s *Scratch) {
+	if cap(s.stored) > maxKept || cap(s.Buf) > maxKept {
+		*s = Scratch{}
+	}
+	r.scratch.Put(s)
+}
