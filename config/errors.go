@@ -57,7 +57,7 @@ func unknownKey(key, origin string) *Error {
 	if near := nearest(key); near != "" {
 		e.Problem += ", did you mean " + near + "?"
 	} else {
-		e.Problem += "; kvstore help lists where the keys are documented"
+		e.Problem += ", kvstore help config lists all"
 	}
 	return e
 }

@@ -26,8 +26,7 @@ func (f Field) Env() string {
 	return envPrefix + strings.ToUpper(strings.ReplaceAll(f.Key, ".", "_"))
 }
 
-// Kind names the field's type and Allowed says what it may hold.
-func (f Field) Kind() string    { return f.at(new(Config)).kind() }
+// Allowed says what the field may hold.
 func (f Field) Allowed() string { return f.at(new(Config)).allowed() }
 
 func lookup(key string) (Field, bool) {

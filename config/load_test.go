@@ -62,7 +62,7 @@ func TestMistakes(t *testing.T) {
 		{name: "key without a section", file: "maxclients = 5",
 			want: "maxclients (kvstore.toml:1): unknown key, did you mean server.maxclients?"},
 		{name: "unknown section", file: "[zebra]\nstripes = 5",
-			want: "zebra.stripes (kvstore.toml:2): unknown key; kvstore help lists where the keys are documented"},
+			want: "zebra.stripes (kvstore.toml:2): unknown key, kvstore help config lists all"},
 		{name: "unknown variable", env: []string{"KVSTORE_CLUSTER_JION=a:1"},
 			want: "cluster.jion (KVSTORE_CLUSTER_JION): unknown key, did you mean cluster.join?"},
 		{name: "unknown flag", args: []string{"--storage.fsink=always"},

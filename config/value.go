@@ -22,8 +22,6 @@ type value interface {
 	String() string
 	// toml writes the value as the file has it.
 	toml() string
-	// kind names the type for the documentation: "size", "duration" ...
-	kind() string
 	// allowed completes the sentence "allowed: ...".
 	allowed() string
 }
@@ -52,7 +50,6 @@ func (v text) parse(s string) error {
 }
 func (v text) String() string { return *v.p }
 func (v text) toml() string   { return quoted(*v.p) }
-func (v text) kind() string   { return "text" }
 func (v text) allowed() string {
 	if v.what != "" {
 		return v.what
@@ -78,7 +75,6 @@ func (v secretKey) parse(s string) error {
 }
 func (v secretKey) String() string { return *v.p }
 func (v secretKey) toml() string   { return quoted(*v.p) }
-func (v secretKey) kind() string   { return "key" }
 func (v secretKey) allowed() string {
 	return "16, 24 or 32 bytes in base64, the same on every node (openssl rand -base64 32), or empty"
 }
@@ -102,7 +98,6 @@ func (v address) parse(s string) error {
 }
 func (v address) String() string { return *v.p }
 func (v address) toml() string   { return quoted(*v.p) }
-func (v address) kind() string   { return "address" }
 func (v address) allowed() string {
 	if v.optional {
 		return "HOST:PORT with a port from 0 to 65535, or empty for none"
@@ -145,7 +140,6 @@ func (v addresses) parse(s string) error {
 }
 func (v addresses) String() string  { return strings.Join(*v.p, ",") }
 func (v addresses) toml() string    { return tomlList(*v.p) }
-func (v addresses) kind() string    { return "list" }
 func (v addresses) allowed() string { return "a list of HOST:PORT" }
 
 func tomlList(items []string) string {
@@ -178,7 +172,6 @@ func (v whole) parse(s string) error {
 }
 func (v whole) String() string { return strconv.Itoa(*v.p) }
 func (v whole) toml() string   { return v.String() }
-func (v whole) kind() string   { return "number" }
 func (v whole) allowed() string {
 	if v.powerOfTwo {
 		return fmt.Sprintf("a power of two from %d to %d", v.min, v.max)
@@ -210,7 +203,6 @@ func (v number) toml() string {
 	}
 	return v.String() + ".0"
 }
-func (v number) kind() string    { return "number" }
 func (v number) allowed() string { return fmt.Sprintf("%v to %v", v.min, v.max) }
 
 // size is a ByteSize within bounds.
@@ -232,7 +224,6 @@ func (v size) parse(s string) error {
 }
 func (v size) String() string  { return v.p.String() }
 func (v size) toml() string    { return quoted(v.String()) }
-func (v size) kind() string    { return "size" }
 func (v size) allowed() string { return fmt.Sprintf("%v to %v", v.min, v.max) }
 
 // duration is a time.Duration within bounds.
@@ -254,7 +245,6 @@ func (v duration) parse(s string) error {
 }
 func (v duration) String() string { return formatDuration(*v.p) }
 func (v duration) toml() string   { return quoted(v.String()) }
-func (v duration) kind() string   { return "duration" }
 func (v duration) allowed() string {
 	return fmt.Sprintf("%s to %s", formatDuration(v.min), formatDuration(v.max))
 }
@@ -275,7 +265,6 @@ func (v choice) parse(s string) error {
 }
 func (v choice) String() string  { return *v.p }
 func (v choice) toml() string    { return quoted(*v.p) }
-func (v choice) kind() string    { return "choice" }
 func (v choice) allowed() string { return strings.Join(v.words, ", ") }
 
 // level is how many replicas must answer: a name or a count.
@@ -295,7 +284,6 @@ func (v level) parse(s string) error {
 }
 func (v level) String() string { return string(*v.p) }
 func (v level) toml() string   { return quoted(string(*v.p)) }
-func (v level) kind() string   { return "level" }
 func (v level) allowed() string {
 	return strings.Join(levelNames(), ", ") + fmt.Sprintf(", or a number from 1 to %d", MaxReplicas)
 }
