@@ -1,0 +1,91 @@
+package server
+
+import (
+	"cmp"
+	"context"
+	"slices"
+	"time"
+
+	"kvstore/server/command"
+)
+
+// List returns a copy of every client as it was at the end of its last turn,
+// by id.
+func (s *Server) List() []command.ClientInfo {
+	sessions := s.all()
+	infos := make([]command.ClientInfo, len(sessions))
+	for i, n := range sessions {
+		n.mu.Lock()
+		infos[i] = n.info
+		n.mu.Unlock()
+	}
+	slices.SortFunc(infos, func(a, b command.ClientInfo) int { return cmp.Compare(a.ID, b.ID) })
+	return infos
+}
+
+// Count is how many clients there are, and how many of them wait for a worker.
+func (s *Server) Count() (connected, blocked int) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return len(s.sessions), int(s.blocked.Load())
+}
+
+// Kill closes a client's connection when what it has under way is answered.
+func (s *Server) Kill(id uint64) bool {
+	s.mu.Lock()
+	n := s.sessions[id]
+	s.mu.Unlock()
+	if n == nil {
+		return false
+	}
+	n.conn.Post((*endWork)(n))
+	return true
+}
+
+// endWork ends a session from its loop.
+type endWork session
+
+func (w *endWork) Run() {
+	if s := (*session)(w); !s.closed && !s.ending {
+		s.finish()
+	}
+}
+
+func (s *Server) all() []*session {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	sessions := make([]*session, 0, len(s.sessions))
+	for _, n := range s.sessions {
+		sessions = append(sessions, n)
+	}
+	return sessions
+}
+
+// forget removes a session that has closed.
+func (s *Server) forget(n *session) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	delete(s.sessions, n.ID)
+	if len(s.sessions) == 0 && s.empty != nil {
+		close(s.empty)
+		s.empty = nil
+	}
+}
+
+// closeIdle closes clients that have sent nothing for too long.
+func (s *Server) closeIdle(ctx context.Context) {
+	tick := time.NewTicker(max(s.options.IdleTimeout/4, time.Millisecond))
+	defer tick.Stop()
+	for {
+		select {
+		case <-ctx.Done():
+			return
+		case now := <-tick.C:
+			for _, c := range s.List() {
+				if !c.Blocked && now.Sub(c.LastActive) > s.options.IdleTimeout {
+					s.Kill(c.ID)
+				}
+			}
+		}
+	}
+}

@@ -1,0 +1,288 @@
+package server
+
+import (
+	"sync"
+	"time"
+
+	"kvstore/resp"
+	"kvstore/server/command"
+)
+
+// keptInput is how much input may wait behind a command that waits before
+// reading stops.
+const keptInput = 64 << 10
+
+// session is one client's connection. It belongs to the connection's loop,
+// except that while a worker runs a command of it the embedded Session is the
+// worker's.
+type session struct {
+	command.Session
+	server *Server
+	conn   resp.Conn
+	guard  resp.Guard
+	ctx    command.Ctx
+	args   [][]byte // storage for the arguments of the command being run
+
+	in       *buffer // received and not yet run; nil when there is nothing
+	out      *buffer // replies in order, not yet handed to conn; nil when there is nothing
+	sealed   int     // how much of out may be sent
+	pipeline pipeline
+
+	stalled bool // the next command waits for one that is parked, or for the client to read
+	paused  bool // reading is stopped
+	waiting bool // a worker runs a command
+	ending  bool // no more commands; close when all are answered
+	closed  bool
+
+	ran               uint64 // commands begun
+	received, sent    uint64 // bytes
+	processed, failed int64  // not yet added to the server's counters
+
+	mu   sync.Mutex
+	info command.ClientInfo // guarded by mu; what others see
+}
+
+func newSession(server *Server, c resp.Conn, id uint64) *session {
+	now := time.Now()
+	s := &session{server: server, conn: c}
+	s.Session = command.Session{
+		ID: id, Addr: c.RemoteAddr().String(), LAddr: c.LocalAddr().String(), Proto: 2,
+		Authenticated: server.env.Password() == "", Created: now, LastActive: now,
+	}
+	s.guard = resp.NewGuard(server.options.Limits, !s.Authenticated)
+	s.ctx = command.Ctx{Session: &s.Session, Env: server.env}
+	s.publish()
+	return s
+}
+
+// Receive runs the commands in what was read and keeps what is not whole.
+func (s *session) Receive(in []byte) {
+	s.received += uint64(len(in))
+	s.server.stats.InputBytes.Add(int64(len(in)))
+	if s.ending {
+		return
+	}
+	if !s.waiting {
+		s.LastActive = time.Now()
+	}
+	if s.in == nil {
+		in = in[s.pump(in):]
+		if len(in) == 0 || s.ending {
+			return
+		}
+		s.in = s.server.pools.buffer()
+		s.in.b = append(s.in.b, in...)
+	} else {
+		s.in.b = append(s.in.b, in...)
+		s.advance()
+	}
+	s.throttle()
+}
+
+// advance runs what it can of the input kept.
+func (s *session) advance() {
+	if s.in == nil || s.ending {
+		return
+	}
+	used := s.pump(s.in.b)
+	left := copy(s.in.b, s.in.b[used:])
+	s.in.b = s.in.b[:left]
+	if left == 0 || s.ending {
+		s.server.pools.freeBuffer(s.in)
+		s.in = nil
+	}
+}
+
+// throttle stops reading while input piles up behind a command that waits.
+func (s *session) throttle() {
+	full := s.stalled && s.in != nil && len(s.in.b) > keptInput
+	if full && !s.paused {
+		s.paused = true
+		s.conn.Pause()
+	} else if s.paused && !s.stalled {
+		s.paused = false
+		s.conn.Resume()
+	}
+}
+
+// pump dispatches the commands in until one must wait or none is whole, and
+// returns how many bytes it has used.
+func (s *session) pump(in []byte) (used int) {
+	s.stalled = false
+	largest := 0
+	for used < len(in) && !s.ending {
+		if s.mustWait() {
+			s.stalled = true
+			break
+		}
+		args, n, err := s.guard.Next(in[used:], s.args[:0])
+		if err != nil {
+			s.reject(resp.AppendProtocolError(nil, err))
+			s.finish()
+			break
+		}
+		if n == 0 {
+			break
+		}
+		s.args = args
+		largest = max(largest, len(args))
+		if len(args) > 0 && !s.dispatch(args) {
+			s.stalled = true
+			break
+		}
+		used += n
+	}
+	s.dropArgs(largest)
+	return used
+}
+
+// keptArgs is the number of arguments whose storage a session keeps.
+const keptArgs = 16
+
+// dropArgs forgets the input that arguments pointed into.
+func (s *session) dropArgs(n int) {
+	if n > keptArgs {
+		s.args = nil
+		return
+	}
+	clear(s.args[:min(n, cap(s.args))])
+}
+
+// mustWait reports whether nothing can be dispatched whatever it is.
+func (s *session) mustWait() bool {
+	return s.waiting || s.pipeline.len() >= s.server.options.MaxParked || s.unread() > s.server.options.OutputPause
+}
+
+// unread is how much of the output the client has not taken.
+func (s *session) unread() int {
+	n := s.conn.Pending()
+	if s.out != nil {
+		n += len(s.out.b)
+	}
+	return n
+}
+
+// resume goes on after something that was waited for has happened. The loop
+// calls it outside Receive.
+func (s *session) resume() {
+	if s.closed {
+		return
+	}
+	if s.stalled && !s.mustWait() {
+		s.advance()
+		s.throttle()
+	}
+	s.conn.Touch()
+}
+
+// finish ends the dispatching of commands. The connection is closed once those
+// under way are answered.
+func (s *session) finish() {
+	s.ending = true
+	if s.pipeline.len() == 0 {
+		s.conn.Close()
+	}
+}
+
+// output is where replies go.
+func (s *session) output() *buffer {
+	if s.out == nil {
+		s.out = s.server.pools.buffer()
+	}
+	return s.out
+}
+
+// Seal ends the turn's output.
+func (s *session) Seal() {
+	s.sealed = 0
+	if s.out != nil {
+		s.sealed = len(s.out.b)
+	}
+	if !s.waiting {
+		s.publish()
+	}
+}
+
+// Flush sends what was sealed.
+func (s *session) Flush() {
+	if s.sealed == 0 {
+		return
+	}
+	if s.conn.Pending() > s.server.options.OutputLimit {
+		s.server.slow.Add(1)
+		s.conn.Abort()
+	}
+	n := s.sealed
+	s.sealed = 0
+	s.sent += uint64(n)
+	s.server.stats.OutputBytes.Add(int64(n))
+	s.conn.Send(s.out.b[:n])
+	if s.closed {
+		return // Send found the connection gone
+	}
+	rest := copy(s.out.b, s.out.b[n:])
+	s.out.b = s.out.b[:rest]
+	if rest == 0 {
+		s.server.pools.freeBuffer(s.out)
+		s.out = nil
+	} else {
+		s.conn.Touch()
+	}
+	if s.stalled && !s.mustWait() {
+		s.conn.Post((*resumeWork)(s))
+	}
+}
+
+// resumeWork goes on with the input in the next turn.
+type resumeWork session
+
+func (w *resumeWork) Run() { (*session)(w).resume() }
+
+// Drained goes on when the client has read its replies.
+func (s *session) Drained() {
+	if s.stalled {
+		s.resume()
+	}
+}
+
+// Closed ends the session. Calls under way come back to a closed session and
+// are only put away.
+func (s *session) Closed(err error) {
+	s.closed, s.ending = true, true
+	if err == resp.ErrStuck {
+		s.server.slow.Add(1)
+	}
+	if err != nil && s.processed+s.failed > 0 {
+		s.publishCounters()
+	}
+	s.pipeline.cancel()
+	s.in, s.out, s.args = nil, nil, nil
+	s.server.forget(s)
+}
+
+// publish shows others the session as it is now.
+func (s *session) publish() {
+	s.publishCounters()
+	s.Commands, s.TotalIn, s.TotalOut = s.ran, s.received, s.sent
+	s.QueryBytes = 0
+	if s.in != nil {
+		s.QueryBytes = len(s.in.b)
+	}
+	s.OutputBytes = s.unread()
+	s.mu.Lock()
+	s.info.Session = s.Session
+	s.info.Blocked = s.waiting
+	s.mu.Unlock()
+}
+
+// publishCounters adds up what the turn has counted.
+func (s *session) publishCounters() {
+	if s.processed > 0 {
+		s.server.stats.Processed.Add(s.processed)
+		s.processed = 0
+	}
+	if s.failed > 0 {
+		s.server.stats.Errors.Add(s.failed)
+		s.failed = 0
+	}
+}
