@@ -169,7 +169,7 @@ func (c *claim) run() {
 	c.fill(order)
 	c.exchange(order)
 	c.undo()
-	c.choosePrimaries()
+	c.choosePrimaries(order)
 }
 
 // shuffled returns the partitions in an order that has nothing to do with their

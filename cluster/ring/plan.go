@@ -49,7 +49,7 @@ func (c *claim) plan(r, prev *Ring) *Plan {
 		}
 	}
 	if c.n < r.N {
-		plan.Notes = append(plan.Notes, fmt.Sprintf("%d replicas are asked for, and %d members can hold one", r.N, c.n))
+		plan.Notes = append(plan.Notes, fmt.Sprintf("%d replicas are asked for, and there are members for %d", r.N, c.n))
 	}
 	if racks := len(c.racks); racks > 1 && racks < c.n {
 		plan.Notes = append(plan.Notes, fmt.Sprintf("%d racks for %d replicas: some replicas of a partition share a rack", racks, c.n))

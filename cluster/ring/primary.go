@@ -10,13 +10,14 @@ import (
 // for its part of the Q partitions by weight, rounded up or down, as far as what
 // the nodes hold allows. Who was first stays first where that is possible;
 // changing it moves no data.
-func (c *claim) choosePrimaries() {
+func (c *claim) choosePrimaries(order []int) {
 	shares := c.primaryShares()
 	for p := range c.sets {
 		c.nodes[c.sets[p][0]].primary++
 	}
 	excess := func(i int) float64 { return float64(c.nodes[i].primary) - shares[i] }
-	for p, set := range c.sets {
+	for _, p := range order {
+		set := c.sets[p]
 		least := slices.MinFunc(set, func(a, b int) int { return cmp.Compare(excess(a), excess(b)) })
 		if excess(set[0]) >= 1 && excess(least) < 0 {
 			c.makePrimary(p, least)

@@ -87,11 +87,15 @@ func (c *claim) nextFull(vessels []group, full []bool, left float64) (rise float
 	return rise, filled
 }
 
-// noteFull records that a limit overrides weights.
+// noteFull records that a limit overrides weights. A vessel that only the
+// overflow of others has filled holds no less than its weight gives it.
 func (c *claim) noteFull(v *group) {
 	ideal := 0.0
 	for _, i := range v.nodes {
 		ideal += c.nodes[i].ideal
+	}
+	if ideal < float64(c.q*v.limit)+0.5 {
+		return
 	}
 	c.notes = append(c.notes, fmt.Sprintf(
 		"%s holds %d of %d replicas, where its weight would give it %.0f: at most %d of a partition's %d replicas may be there",
