@@ -5,6 +5,7 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"math"
 	"strconv"
 
 	"kvstore/cluster/coordinator"
@@ -176,17 +177,28 @@ func parseCopy(args [][]byte, current uint8) (db uint8, replace bool, text strin
 			replace = true
 		case equalFold(args[i], "db") && i+1 < len(args):
 			i++
-			n, ok := resp.ParseInt64(args[i])
-			if !ok {
-				return 0, false, resp.ErrTextNotInteger
+			if db, text = parseDB(args[i]); text != "" {
+				return 0, false, text
 			}
-			if n < 0 || n >= Databases {
-				return 0, false, resp.ErrTextDBIndex
-			}
-			db = uint8(n)
 		default:
 			return 0, false, resp.ErrTextSyntax
 		}
 	}
 	return db, replace, ""
+}
+
+// parseDB reads the number of a database. The text is of the error, empty if
+// there is none; Redis tells a number of more than 32 bits from one that is
+// merely no database.
+func parseDB(arg []byte) (db uint8, text string) {
+	n, ok := resp.ParseInt64(arg)
+	switch {
+	case !ok:
+		return 0, resp.ErrTextNotInteger
+	case n < math.MinInt32 || n > math.MaxInt32:
+		return 0, "ERR value is out of range, value must between -2147483648 and 2147483647"
+	case n < 0 || n >= Databases:
+		return 0, resp.ErrTextDBIndex
+	}
+	return uint8(n), ""
 }
