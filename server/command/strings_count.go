@@ -2,10 +2,12 @@ package command
 
 import (
 	"math"
+	"strconv"
 
 	"github.com/tidwall/redcon"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/version"
 	"kvstore/resp"
 )
 
@@ -44,12 +46,35 @@ func count(c *coordinator.Call, delta int64) {
 			return
 		}
 	}
-	if delta < 0 && value < math.MinInt64-delta || delta > 0 && value > math.MaxInt64-delta {
+	if overflows(value, delta) {
 		replyError(c, resp.ErrTextOverflow)
 		return
 	}
-	c.Add(delta)
+	if counterHolds(c.Object, delta) {
+		c.Add(delta)
+	} else {
+		c.Buf = strconv.AppendInt(c.Buf[:0], value+delta, 10)
+		c.Put(c.Buf, keptDeadline(c))
+	}
 	replyInt(c, value+delta)
+}
+
+// counterHolds reports whether each node's sum of increments could take delta.
+// A sum may be near the end of its range while the key's value, which is all
+// sums and what they began from, is not; then the value is written plainly and
+// the sums begin anew.
+func counterHolds(o *version.Object, delta int64) bool {
+	for i := range o.Siblings {
+		s := &o.Siblings[i]
+		if s.Kind == version.Counter && overflows(s.Delta, delta) {
+			return false
+		}
+	}
+	return true
+}
+
+func overflows(a, b int64) bool {
+	return b < 0 && a < math.MinInt64-b || b > 0 && a > math.MaxInt64-b
 }
 
 func runIncrByFloat(c *coordinator.Call) {

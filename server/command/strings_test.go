@@ -216,6 +216,14 @@ func TestStrings(t *testing.T) {
 			INCR k => -ERR value is not an integer or out of range
 			SET k 1.5 => +OK
 			DECR k => -ERR value is not an integer or out of range`},
+		{"a counter whose sum is full, not its value", `
+			SET k 9223372036854775807 => +OK
+			DECRBY k 9223372036854775807 => :0
+			EXPIRE k 100 => :1
+			DECRBY k 5 => :-5
+			TTL k => :100
+			INCRBY k 9223372036854775807 => :9223372036854775802
+			DECRBY k 9223372036854775807 => :-5`},
 		{"incrbyfloat", `
 			INCRBYFLOAT k 1.5 => $3 1.5
 			INCRBYFLOAT k 1.5 => $1 3
