@@ -328,3 +328,50 @@ func BenchmarkBuild(b *testing.B) {
 		})
 	}
 }
+
+func TestLeavingMembersHoldNothing(t *testing.T) {
+	members := cluster(6, 3)
+	r, _ := mustBuild(t, nil, members, Options{})
+	members[1].State, members[2].Weight = Leaving, 0
+	r, plan := mustBuild(t, r, members, Options{})
+	checkRing(t, r, plan)
+	if plan.Shares[1].Replicas+plan.Shares[2].Replicas != 0 || plan.Shares[1].Before != 128 || len(r.Members) != 6 {
+		t.Fatalf("%+v", plan.Shares)
+	}
+	for p := range Partition(r.Q) {
+		if f := r.Fallbacks(p, nil); len(f) != 1 || f[0] == 2 || f[0] == 3 {
+			t.Fatalf("fallbacks %v", f)
+		}
+	}
+}
+
+func TestReplicasChange(t *testing.T) {
+	r, _ := mustBuild(t, nil, cluster(7, 7), Options{})
+	for _, n := range []int{2, 5, 1, 3} {
+		before := r.EffectiveN()
+		var plan *Plan
+		r, plan = mustBuild(t, r, cluster(7, 7), Options{N: n})
+		checkRing(t, r, plan)
+		if want := max(n-before, 0) * 256; len(plan.Moves) < want || len(plan.Moves) > plan.MinMoves+want/20+2 {
+			t.Errorf("from %d to %d: %d moves of %d", before, n, len(plan.Moves), want)
+		}
+	}
+}
+
+// Joining moves what the new node gets and nothing else; leaving moves what the
+// old one had and nothing else, whatever has to be rounded.
+func TestJoinAndLeaveMoveOnlyThatShare(t *testing.T) {
+	for n := 4; n <= 40; n++ {
+		r, _ := mustBuild(t, nil, cluster(n, 1), Options{Partitions: 64})
+		grown, plan := mustBuild(t, r, cluster(n+1, 1), Options{})
+		checkRing(t, grown, plan)
+		if got := plan.Shares[n].Replicas; got < 192/(n+1) || len(plan.Moves) != got {
+			t.Errorf("node %d gets %d, %d move", n+1, got, len(plan.Moves))
+		}
+		shrunk, plan := mustBuild(t, grown, cluster(n+1, 1)[1:], Options{})
+		checkRing(t, shrunk, plan)
+		if had := grown.holdings(1); len(plan.Moves) != had {
+			t.Errorf("node 1 of %d had %d, %d move", n+1, had, len(plan.Moves))
+		}
+	}
+}
