@@ -23,6 +23,10 @@ func families() []*Command {
 		stringCommands(),
 		keyCommands(),
 		introspectionCommands(),
+		connectionCommands(),
+		serverCommands(),
+		clusterCommands(),
+		kvstoreCommands(),
 	)
 }
 
