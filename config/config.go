@@ -1,6 +1,9 @@
 package config
 
-import "time"
+import (
+	"net"
+	"time"
+)
 
 // MaxReplicas is the largest replication.n. Seven survives the loss of three
 // nodes; nobody gains from more, and it bounds what a request must track.
@@ -71,6 +74,17 @@ func (c *Config) Origin(key string) string {
 		return origin
 	}
 	return "default"
+}
+
+// ClientAddress is the address that clients of the whole cluster are told for
+// this node: server.listen, or its port on the host of cluster.rpc when
+// server.listen serves all interfaces.
+func (c *Config) ClientAddress() string {
+	host, port, _ := net.SplitHostPort(c.Server.Listen)
+	if unspecified(host) {
+		host, _, _ = net.SplitHostPort(c.Cluster.RPC)
+	}
+	return net.JoinHostPort(host, port)
 }
 
 // Text is the value of key as it is written in a flag. A key that does not

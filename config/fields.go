@@ -63,7 +63,7 @@ func Fields() []Field {
 	name := "1 to 64 bytes of text"
 	return []Field{
 		{Key: "server.listen", Default: "127.0.0.1:6379",
-			Doc: "Address of the Redis protocol. A host of 0.0.0.0 or nothing serves all interfaces; then set server.requirepass.",
+			Doc: "Address of the Redis protocol. A host of 0.0.0.0 or nothing serves all interfaces; then set server.requirepass. Clients are told the host of cluster.rpc in its place.",
 			at:  func(c *Config) value { return address{p: &c.Server.Listen} }},
 		{Key: "server.requirepass", Default: "", Runtime: true, Secret: true,
 			Doc: "Password that clients must give with AUTH or HELLO. Empty asks for none.",
@@ -116,10 +116,10 @@ func Fields() []Field {
 			at:  func(c *Config) value { return text{p: &c.Cluster.Name, min: 1, max: maxName, what: name} }},
 		{Key: "cluster.gossip", Default: "127.0.0.1:7946",
 			Doc: "Address of the membership protocol, TCP and UDP. The other nodes must reach it.",
-			at:  func(c *Config) value { return address{p: &c.Cluster.Gossip} }},
+			at:  func(c *Config) value { return address{p: &c.Cluster.Gossip, told: true} }},
 		{Key: "cluster.rpc", Default: "127.0.0.1:7947",
 			Doc: "Address of requests between nodes, TCP. The other nodes must reach it.",
-			at:  func(c *Config) value { return address{p: &c.Cluster.RPC} }},
+			at:  func(c *Config) value { return address{p: &c.Cluster.RPC, told: true} }},
 		{Key: "cluster.join", Default: "",
 			Doc: "Gossip addresses of any members. Empty starts a new cluster; a node that was a member finds the others again by itself.",
 			at:  func(c *Config) value { return addresses{&c.Cluster.Join} }},
@@ -162,14 +162,14 @@ func Fields() []Field {
 			at:  func(c *Config) value { return choice{&c.Storage.Compression, []string{"s2", "zstd", "none"}} }},
 		{Key: "storage.memtable_size", Default: "64MiB",
 			Doc: "Writes collected in memory before they become a table. Two of them may be in memory at a time.",
-			at:  func(c *Config) value { return size{&c.Storage.MemtableSize, 1 * MiB, 4 * GiB} }},
+			at:  func(c *Config) value { return size{&c.Storage.MemtableSize, 1 * MiB, 512 * MiB} }},
 		{Key: "storage.cache_size", Default: "256MiB",
 			Doc: "Memory for blocks read from tables.",
 			at:  func(c *Config) value { return size{&c.Storage.CacheSize, 1 * MiB, 1 * TiB} }},
 
 		{Key: "admin.listen", Default: "127.0.0.1:9121",
 			Doc: "Address of the HTTP server. It has no password: keep it private. Empty turns it off.",
-			at:  func(c *Config) value { return address{p: &c.Admin.Listen, optional: true} }},
+			at:  func(c *Config) value { return address{p: &c.Admin.Listen, optional: true, anyPort: true} }},
 
 		{Key: "log.level", Default: "info", Runtime: true,
 			Doc: "Least important events that are written.",

@@ -80,9 +80,11 @@ func TestMistakes(t *testing.T) {
 		{name: "choice", env: []string{"KVSTORE_STORAGE_FSYNC=sometimes"},
 			want: `storage.fsync = "sometimes" (KVSTORE_STORAGE_FSYNC): not one of the choices; allowed: always, everysec, never`},
 		{name: "address without a port", args: []string{"--server.listen", "localhost"},
-			want: `server.listen = "localhost" (--server.listen): not HOST:PORT; allowed: HOST:PORT with a port from 0 to 65535`},
+			want: `server.listen = "localhost" (--server.listen): not HOST:PORT; allowed: HOST:PORT with a port from 1 to 65535`},
 		{name: "address with a bad port", args: []string{"--server.listen", "localhost:99999"},
-			want: `server.listen = "localhost:99999" (--server.listen): "99999" is not a port; allowed: HOST:PORT with a port from 0 to 65535`},
+			want: `server.listen = "localhost:99999" (--server.listen): "99999" is not a port; allowed: HOST:PORT with a port from 1 to 65535`},
+		{name: "an address for others that names no host", args: []string{"--cluster.rpc=0.0.0.0:7947"},
+			want: `cluster.rpc = "0.0.0.0:7947" (--cluster.rpc): other nodes cannot reach a host that stands for all interfaces; allowed: HOST:PORT with a host that the other nodes can reach`},
 		{name: "one bad address of a list", args: []string{"--cluster.join=a:1,b"},
 			want: `cluster.join = "a:1,b" (--cluster.join): "b": not HOST:PORT; allowed: a list of HOST:PORT`},
 		{name: "level", args: []string{"--replication.r=most"},
@@ -90,7 +92,7 @@ func TestMistakes(t *testing.T) {
 		{name: "size", args: []string{"--storage.cache_size=big"},
 			want: `storage.cache_size = "big" (--storage.cache_size): not a size; allowed: 1MiB to 1TiB`},
 		{name: "table for a scalar", file: "[server.listen]\nhost = \"x\"",
-			want: "server.listen (kvstore.toml): a table or a mixed list in place of one value; allowed: HOST:PORT with a port from 0 to 65535"},
+			want: "server.listen (kvstore.toml): a table or a mixed list in place of one value; allowed: HOST:PORT with a port from 1 to 65535"},
 		{name: "broken file", file: "[server]\nlisten = ",
 			want: "kvstore.toml:2: unexpected EOF; expected value"},
 		{name: "secrets are not shown", args: []string{"--cluster.secret=hunter2"},
@@ -124,6 +126,18 @@ func TestForeignVariablesAreIgnored(t *testing.T) {
 	}
 	if c.Server.Listen != "127.0.0.1:6379" {
 		t.Errorf("server.listen = %s", c.Server.Listen)
+	}
+}
+
+func TestClientAddress(t *testing.T) {
+	for listen, want := range map[string]string{":6379": "10.0.0.1:6379", "0.0.0.0:6379": "10.0.0.1:6379", "[::]:6379": "10.0.0.1:6379", "redis.example:6379": "redis.example:6379"} {
+		c, err := load("", nil, []string{"--server.listen=" + listen, "--cluster.rpc=10.0.0.1:7947"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		if got := c.ClientAddress(); got != want {
+			t.Errorf("listening on %s, clients are told %s, want %s", listen, got, want)
+		}
 	}
 }
 

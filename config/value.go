@@ -79,10 +79,12 @@ func (v secretKey) allowed() string {
 	return "16, 24 or 32 bytes in base64, the same on every node (openssl rand -base64 32), or empty"
 }
 
-// address is HOST:PORT; the host may be empty (all interfaces) or a name.
+// address is HOST:PORT to listen on.
 type address struct {
 	p        *string
 	optional bool // empty turns the listener off
+	anyPort  bool // port 0 lets the system choose
+	told     bool // other nodes are told the address, so it must name one host
 }
 
 func (v address) parse(s string) error {
@@ -90,8 +92,15 @@ func (v address) parse(s string) error {
 		*v.p = ""
 		return nil
 	}
-	if err := checkAddress(s, 0); err != nil {
+	minPort := 1
+	if v.anyPort {
+		minPort = 0
+	}
+	if err := checkAddress(s, minPort); err != nil {
 		return err
+	}
+	if host, _, _ := net.SplitHostPort(s); v.told && unspecified(host) {
+		return errors.New("other nodes cannot reach a host that stands for all interfaces")
 	}
 	*v.p = s
 	return nil
@@ -99,10 +108,19 @@ func (v address) parse(s string) error {
 func (v address) String() string { return *v.p }
 func (v address) toml() string   { return quoted(*v.p) }
 func (v address) allowed() string {
-	if v.optional {
-		return "HOST:PORT with a port from 0 to 65535, or empty for none"
+	switch {
+	case v.optional:
+		return "HOST:PORT, or empty for none"
+	case v.told:
+		return "HOST:PORT with a host that the other nodes can reach"
 	}
-	return "HOST:PORT with a port from 0 to 65535"
+	return "HOST:PORT with a port from 1 to 65535"
+}
+
+// unspecified reports whether a listener's host means all interfaces.
+func unspecified(host string) bool {
+	ip := net.ParseIP(host)
+	return host == "" || ip != nil && ip.IsUnspecified()
 }
 
 func checkAddress(s string, minPort int) error {
