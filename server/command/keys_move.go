@@ -32,8 +32,9 @@ type mover struct {
 func newMover() *mover {
 	return &mover{
 		fetch: &coordinator.Op{Name: "move-fetch", Write: true, Run: runFetch},
-		store: &coordinator.Op{Name: "move-store", Write: true, Run: runStore},
-		drop:  &coordinator.Op{Name: "move-drop", Write: true, Run: runDrop},
+		store: &coordinator.Op{Name: "move-store", Write: true, Run: runStore,
+			Depends: func(args [][]byte) bool { return len(args) > 3 }},
+		drop: &coordinator.Op{Name: "move-drop", Write: true, Run: runDrop},
 	}
 }
 

@@ -87,7 +87,7 @@ func (n *fakeNode) apply(o *version.Object, v version.Value, e effectOf) {
 	case e.added:
 		_, err = o.Update(dot, nil, version.Sibling{Kind: version.Counter, Delta: e.delta})
 	case v.Counter:
-		_, err = o.Update(dot, nil, version.Sibling{Kind: version.Counter, Delta: v.Int, Deadline: e.deadline})
+		_, err = o.Increment(dot, 0, e.deadline)
 	default:
 		_, err = o.Update(dot, nil, version.Sibling{Kind: version.String, Value: slices.Clone(v.Data), Deadline: e.deadline})
 	}

@@ -93,7 +93,7 @@ func setCommands() []*Command {
 					timeArg("unix-time-milliseconds").after("PXAT").since("6.2.0"),
 					tokenArg("keepttl", "KEEPTTL").since("6.0.0"),
 				).optional()},
-			Op: &coordinator.Op{Name: "set", Write: true, Run: runSet},
+			Op: &coordinator.Op{Name: "set", Write: true, Run: runSet, Depends: setDepends},
 		}),
 		oneKey(KeyOW|KeyInsert, &Command{
 			Name: "setnx", Arity: 3, Flags: Write | DenyOOM | Fast, Since: "1.0.0", Complexity: "O(1)",
@@ -107,14 +107,14 @@ func setCommands() []*Command {
 			Deprecated: "2.6.12", ReplacedBy: "`SET` with the `EX` argument",
 			Summary: "Sets a key to a value that lives for some seconds.",
 			Args:    []Arg{keyArg("key"), integerArg("seconds"), stringArg("value")},
-			Op:      &coordinator.Op{Name: "setex", Write: true, Run: runSetEx},
+			Op:      &coordinator.Op{Name: "setex", Write: true, Run: runSetEx, Depends: coordinator.Never},
 		}),
 		oneKey(KeyOW|KeyUpdate, &Command{
 			Name: "psetex", Arity: 4, Flags: Write | DenyOOM, Since: "2.6.0", Complexity: "O(1)",
 			Deprecated: "2.6.12", ReplacedBy: "`SET` with the `PX` argument",
 			Summary: "Sets a key to a value that lives for some milliseconds.",
 			Args:    []Arg{keyArg("key"), integerArg("milliseconds"), stringArg("value")},
-			Op:      &coordinator.Op{Name: "psetex", Write: true, Run: runPSetEx},
+			Op:      &coordinator.Op{Name: "psetex", Write: true, Run: runPSetEx, Depends: coordinator.Never},
 		}),
 		oneKey(KeyRW|KeyAccess|KeyUpdate, &Command{
 			Name: "getset", Arity: 3, Flags: Write | DenyOOM | Fast, Since: "1.0.0", Complexity: "O(1)",
@@ -202,7 +202,7 @@ func batchCommands() []*Command {
 			Tips:       []string{"request_policy:multi_shard", "response_policy:all_succeeded"},
 			Summary:    "Sets several keys. Each is set atomically; others may see some set before others.",
 			Args:       []Arg{pairs},
-			Scatter:    &Scatter{Op: &coordinator.Op{Name: "mset", Write: true, Run: runMSetPart}, Gather: gatherOK},
+			Scatter:    &Scatter{Op: &coordinator.Op{Name: "mset", Write: true, Run: runMSetPart, Depends: coordinator.Never}, Gather: gatherOK},
 		}),
 		manyKeys(KeyOW|KeyInsert, 2, &Command{
 			Name: "msetnx", Arity: -3, Flags: Write | DenyOOM, Since: "1.0.1",

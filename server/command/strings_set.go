@@ -179,6 +179,17 @@ func runSet(c *coordinator.Call) {
 	}
 }
 
+// setDepends reports whether a SET looks at what the key holds. A number that
+// is read as an option here makes a syntax error of the command anyway.
+func setDepends(args [][]byte) bool {
+	for _, word := range args[min(3, len(args)):] {
+		if parseOption(word)&(optNX|optXX|optGet|optKeepTTL) != 0 {
+			return true
+		}
+	}
+	return false
+}
+
 func runSetNX(c *coordinator.Call) {
 	replyBool(c, !c.Exists)
 	if !c.Exists {

@@ -292,3 +292,19 @@ func TestBinaryValues(t *testing.T) {
 		t.Errorf("got %q", got)
 	}
 }
+
+func TestSetDepends(t *testing.T) {
+	set := NewTable().Lookup([]byte("set")).Op
+	for call, want := range map[string]bool{
+		"set k v": false, "set k v ex 10": false, "set k nx pxat 10": false,
+		"set k v NX": true, "set k v ex 10 xx": true, "set k v get": true, "set k v keepttl": true,
+	} {
+		var args [][]byte
+		for word := range strings.FieldsSeq(call) {
+			args = append(args, []byte(word))
+		}
+		if set.Depends(args) != want {
+			t.Errorf("%s: %v", call, !want)
+		}
+	}
+}

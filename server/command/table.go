@@ -200,15 +200,17 @@ func (t *Table) find(name []byte) *Command {
 	return c.Subcommand([]byte(sub))
 }
 
-// hashName mixes a name without regard to the case of its letters: eight bytes
-// at a time with the bit set that tells lower case from upper, which also folds
-// a few other characters, harmlessly.
+// hashName mixes the length and three letters of a name, which tell nearly all
+// names of commands apart, without regard to case: the bit that is set folds
+// capitals to small letters, and other characters harmlessly.
 func hashName(name []byte) uint32 {
 	const fold = 0x20
-	h := uint32(len(name))
-	for _, b := range name {
-		h = (h ^ uint32(b|fold)) * 0x01000193
+	n := len(name)
+	if n == 0 {
+		return 0
 	}
+	h := uint32(name[0]|fold) | uint32(name[n/2]|fold)<<8 | uint32(name[n-1]|fold)<<16 | uint32(n)<<24
+	h *= 0x9E3779B1
 	return h ^ h>>15
 }
 
