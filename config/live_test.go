@@ -3,33 +3,32 @@ package config
 import (
 	"slices"
 	"testing"
-	"time"
 )
 
 func TestLiveSet(t *testing.T) {
 	live := NewLive(Default())
-	var seen []time.Duration
-	live.Subscribe("server.timeout", func(c *Config) { seen = append(seen, c.Server.Timeout) })
-	if err := live.Set("SERVER.TIMEOUT", "5s"); err != nil {
+	var seen []string
+	live.Subscribe("log.level", func(c *Config) { seen = append(seen, c.Log.Level) })
+	if err := live.Set("LOG.LEVEL", "Debug"); err != nil {
 		t.Fatal(err)
 	}
-	if err := live.Set("server.maxclients", "7"); err != nil {
+	if err := live.Set("replication.w", "1"); err != nil {
 		t.Fatal(err)
 	}
-	if want := []time.Duration{0, 5 * time.Second}; !slices.Equal(seen, want) {
+	if want := []string{"info", "debug"}; !slices.Equal(seen, want) {
 		t.Errorf("the subscriber saw %v, want %v", seen, want)
 	}
-	if got := live.Config(); got.Server.Maxclients != 7 || got.Origin("server.maxclients") != "CONFIG SET" {
-		t.Errorf("maxclients %d from %s", got.Server.Maxclients, got.Origin("server.maxclients"))
+	if got := live.Config(); got.Replication.W != "1" || got.Origin("replication.w") != "CONFIG SET" {
+		t.Errorf("w is %s from %s", got.Replication.W, got.Origin("replication.w"))
 	}
 }
 
 func TestLiveSetRefuses(t *testing.T) {
 	live := NewLive(Default())
 	for _, tc := range []struct{ key, value, want string }{
-		{"server.timeut", "5s", "server.timeut (CONFIG SET): unknown key, did you mean server.timeout?"},
+		{"log.levle", "info", "log.levle (CONFIG SET): unknown key, did you mean log.level?"},
 		{"server.listen", ":1", `server.listen = ":1" (CONFIG SET): cannot be changed while the node runs; change it in the file and restart`},
-		{"server.timeout", "5", `server.timeout = "5" (CONFIG SET): a duration needs a unit, as in 5ms or 5s; allowed: 0s to 8760h`},
+		{"log.level", "loud", `log.level = "loud" (CONFIG SET): not one of the choices; allowed: debug, info, warn, error`},
 		{"replication.w", "4", `replication.w = "4" (CONFIG SET): more than the 3 copies there are; allowed: up to replication.n = 3`},
 	} {
 		if got := message(live.Set(tc.key, tc.value)); got != tc.want {
