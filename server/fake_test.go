@@ -1,8 +1,10 @@
 package server
 
 import (
+	"bytes"
 	"context"
 	"errors"
+	"slices"
 	"sync"
 
 	"kvstore/cluster/coordinator"
@@ -16,7 +18,7 @@ type fakeCluster struct {
 	command.Topology // nil: no command of these tests asks
 
 	mu    sync.Mutex
-	data  map[string][]byte
+	data  map[string]*[]byte     // by database and key
 	held  []*coordinator.Request // guarded by mu
 	hold  func(r *coordinator.Request) bool
 	came  chan struct{} // a token for each request held, if not nil
@@ -29,11 +31,11 @@ type fakeCluster struct {
 	key  []byte           // guarded by mu
 }
 
-func newFake() *fakeCluster { return &fakeCluster{data: map[string][]byte{}} }
+func newFake() *fakeCluster { return &fakeCluster{data: map[string]*[]byte{}} }
 
 func (f *fakeCluster) Submit(r *coordinator.Request) {
 	f.mu.Lock()
-	if f.hold != nil && f.hold(r) {
+	if f.hold != nil && (f.hold(r) || f.behind(r)) {
 		// The rule for whoever keeps a request: copy what it points to.
 		r.Key, r.Args = append([]byte{}, r.Key...), copyArgs(r.Args)
 		f.held = append(f.held, r)
@@ -49,6 +51,12 @@ func (f *fakeCluster) Submit(r *coordinator.Request) {
 	r.Owner.Complete(r)
 }
 
+// behind reports whether a request held is for the same key: those keep their
+// order. mu is held.
+func (f *fakeCluster) behind(r *coordinator.Request) bool {
+	return slices.ContainsFunc(f.held, func(h *coordinator.Request) bool { return h.DB == r.DB && bytes.Equal(h.Key, r.Key) })
+}
+
 // run applies a request to the map; mu is held.
 func (f *fakeCluster) run(r *coordinator.Request) {
 	f.key = append(append(f.key[:0], r.DB), r.Key...)
@@ -56,17 +64,19 @@ func (f *fakeCluster) run(r *coordinator.Request) {
 	c.Reset()
 	c.Args, c.Key, c.DB, c.Proto = r.Args, r.Key, r.DB, r.Proto
 	c.Out = r.Out[:0]
-	c.Value, c.Exists = f.data[string(f.key)]
+	old := f.data[string(f.key)]
+	if old != nil {
+		c.Value, c.Exists = *old, true
+	}
 	r.Op.Run(c)
 	put, removed, added, _, value, _, _ := c.Effect()
 	switch {
 	case put:
-		old := f.data[string(f.key)]
-		if cap(old) >= len(value) {
-			f.data[string(f.key)] = append(old[:0], value...)
-		} else {
-			f.data[string(f.key)] = append([]byte{}, value...)
+		if old == nil {
+			old = new([]byte)
+			f.data[string(f.key)] = old
 		}
+		*old = append((*old)[:0], value...)
 	case removed:
 		delete(f.data, string(f.key))
 	case added:
