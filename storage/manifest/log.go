@@ -114,6 +114,12 @@ func Load(fsys vfs.FS, dir string) (*State, error) {
 	return state, nil
 }
 
+// InForce reports whether CURRENT names the manifest with that number, as far as can be read.
+func InForce(fsys vfs.FS, dir string, number uint64) bool {
+	current, err := vfs.ReadFile(fsys, filepath.Join(dir, CurrentName))
+	return err == nil && string(current) == Name(number)+"\n"
+}
+
 func read(r *wal.Reader, name string) (*State, error) {
 	state := NewState()
 	for edits := uint64(0); ; edits++ {

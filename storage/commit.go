@@ -1,0 +1,141 @@
+package storage
+
+import (
+	"slices"
+	"sync"
+
+	"kvstore/storage/wal"
+)
+
+// keptBuffer is the largest pending buffer that is kept for the next record: a larger one was an exception.
+const keptBuffer = 4 << 20
+
+// logTurn is what the goroutine whose turn it is to write the log owns. The turn is a token in a channel instead of a mutex, because it is held
+// across a write to the disk.
+type logTurn struct {
+	// token holds one value, taken for the turn and put back after it.
+	token chan struct{}
+	// backlog are the segments that wait to be written, in order; those a full disk did not take stay.
+	backlog []segment
+	// spare is the buffer of the last record, for the next one.
+	spare []byte
+	// open are the logs that hold what was not synced, in order, and last the one being written.
+	open []*wal.Writer
+}
+
+// Commit makes everything appended so far survive the loss of the process, with one write of one record, and under SyncAlways the loss of power. When
+// there is nothing to do it costs two atomic loads. Commits that run at the same time share the write, and the flush.
+func (d *DB) Commit() error {
+	target := d.visible.Load()
+	if d.options.Fsync == SyncAlways {
+		if d.durable.Load() >= target {
+			return nil
+		}
+		w := d.waiters.take()
+		d.enqueue(target, w.done)
+		err := <-w.result
+		d.waiters.give(w)
+		return err
+	}
+	if d.written.Load() >= target {
+		return nil
+	}
+	return d.writeTo(target)
+}
+
+// CommitAsync is Commit that never waits for a flush of the disk. It returns true when everything is where Commit would leave it; otherwise, under SyncAlways only, done
+// is called once, from the log's sync goroutine, when it is, and must not block. The callers bound how many wait.
+func (d *DB) CommitAsync(done func(error)) (committed bool, err error) {
+	target := d.visible.Load()
+	if d.options.Fsync == SyncAlways {
+		if d.durable.Load() >= target {
+			return true, nil
+		}
+		d.enqueue(target, done)
+		return false, nil
+	}
+	if d.written.Load() >= target {
+		return true, nil
+	}
+	err = d.writeTo(target)
+	return err == nil, err
+}
+
+// writeTo hands the log up to the sequence number target to the kernel.
+func (d *DB) writeTo(target uint64) error {
+	<-d.turn.token
+	err := error(nil)
+	if d.written.Load() < target {
+		// While the disk is refusing writes the keeper tries it once a second; every commit trying too would only load it.
+		if err = d.WriteError(); err == nil {
+			err = d.writePending()
+		}
+	}
+	d.turn.token <- struct{}{}
+	return err
+}
+
+// writePending writes what is pending to the log. What a failing disk did not take stays in the backlog, to be written first by the next call; then writes
+// are refused, and the error is the refusal. The caller has the turn.
+func (d *DB) writePending() error {
+	t := &d.turn
+	d.mu.Lock()
+	t.backlog = append(t.backlog, d.sealed...)
+	clear(d.sealed)
+	d.sealed = d.sealed[:0]
+	if d.pending.first != 0 {
+		t.backlog = append(t.backlog, d.pending)
+		d.pending = segment{log: d.pending.log, record: wal.Begin(t.spare[:0])}
+		t.spare = nil
+	}
+	d.mu.Unlock()
+	done := 0
+	err := error(nil)
+	for ; done < len(t.backlog) && err == nil; done++ {
+		if err = d.writeSegment(&t.backlog[done]); err != nil {
+			break
+		}
+	}
+	t.backlog = slices.Delete(t.backlog, 0, done)
+	if err != nil {
+		return d.refuse(err)
+	}
+	return nil
+}
+
+func (d *DB) writeSegment(s *segment) error {
+	t := &d.turn
+	if last := len(t.open) - 1; last < 0 || t.open[last] != s.log {
+		t.open = append(t.open, s.log)
+	}
+	if err := s.log.Write(s.record, wal.FormatOps, s.first, d.durable.Load()); err != nil {
+		return err
+	}
+	d.metrics.logWrites.Add(1)
+	d.metrics.logBytes.Add(int64(len(s.record)))
+	d.written.Store(s.last)
+	if cap(s.record) <= keptBuffer {
+		t.spare = s.record
+	}
+	return nil
+}
+
+// waiter is a Commit that waits for the disk; it is used again so that waiting allocates nothing.
+type waiter struct {
+	// result gets one value from the sync goroutine; it has room for it, so done never blocks.
+	result chan error
+	done   func(error)
+}
+
+type waiterPool struct{ pool sync.Pool }
+
+func (p *waiterPool) take() *waiter {
+	if w, ok := p.pool.Get().(*waiter); ok {
+		return w
+	}
+	w := &waiter{result: make(chan error, 1)}
+	w.done = func(err error) { w.result <- err }
+	return w
+}
+
+func (p *waiterPool) give(w *waiter) { p.pool.Put(w) }

@@ -1,0 +1,281 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"path/filepath"
+	"sync"
+	"sync/atomic"
+
+	"github.com/rs/zerolog"
+
+	"kvstore/storage/cache"
+	"kvstore/storage/manifest"
+	"kvstore/storage/memtable"
+	"kvstore/storage/vfs"
+	"kvstore/storage/wal"
+)
+
+// DB is an open engine. All its methods may be called concurrently.
+type DB struct {
+	dir     string
+	options Options
+	fs      vfs.FS
+	logger  zerolog.Logger
+	cache   *cache.Cache
+	lock    io.Closer
+
+	// state is what readers use, nil when closed. It is replaced under mu.
+	state atomic.Pointer[readState]
+	// states counts the read states somebody holds, so that Close can wait for the readers.
+	states sync.WaitGroup
+	// visible is the last sequence number readers may see, written the last one handed to the kernel, durable the last one that
+	// survives a loss of power, be it in a log or in tables.
+	visible, written, durable atomic.Uint64
+	// nextFile is the next unused file number.
+	nextFile atomic.Uint64
+
+	// mu serialises writers. It is held for memory work only.
+	mu sync.Mutex
+	// room wakes writers that wait in makeRoom, and who waits for a flush: on a rotation prepared, a flush done, a refusal.
+	room sync.Cond
+	// The rest of the block stands under mu. seq is the last sequence number given out.
+	seq     uint64
+	active  *memory
+	next    prepared
+	pending segment
+	sealed  []segment
+	// refused is why writes are refused, nil when they are not.
+	refused error
+	// forGood says that refused stays until the engine is opened again.
+	forGood bool
+	closed  bool
+	// snapshots counts the open snapshots by sequence number.
+	snapshots map[uint64]int
+
+	turn    logTurn
+	syncer  syncer
+	waiters waiterPool
+	tree    tree
+	keeper  keeper
+	flusher signal
+	// compactor is shared by the compaction workers.
+	compactor compactor
+	metrics   counters
+
+	// quit is closed by Close to end the goroutines, which background counts.
+	quit       chan struct{}
+	background sync.WaitGroup
+}
+
+// prepared is the log and the memtable that the next rotation puts in place.
+type prepared struct {
+	log   *wal.Writer
+	table *memtable.Table
+}
+
+// tree is what changes the manifest.
+type tree struct {
+	// token holds one value, taken by who changes the tree and put back after it; like the log's turn it is held across writes to the disk.
+	token chan struct{}
+	// manifest and what it sums up to belong to the holder of the token.
+	manifest *manifest.Log
+	sum      *manifest.State
+}
+
+func newToken() chan struct{} {
+	c := make(chan struct{}, 1)
+	c <- struct{}{}
+	return c
+}
+
+// lockName is the file whose lock keeps other processes out.
+const lockName = "LOCK"
+
+// Open opens the engine in dir, which is made when it is not there. The error wraps ErrLocked when another process has it open, and is a
+// *CorruptError when something that was durable is damaged. What a crash left unfinished is mended.
+func Open(dir string, o Options) (*DB, error) {
+	o.EnsureDefaults()
+	if err := o.Validate(); err != nil {
+		return nil, err
+	}
+	if err := o.FS.MkdirAll(dir); err != nil {
+		return nil, fmt.Errorf("open engine: %w", err)
+	}
+	lock, err := o.FS.Lock(filepath.Join(dir, lockName))
+	if err != nil {
+		if _, ok := errors.AsType[*vfs.LockedError](err); ok {
+			err = fmt.Errorf("%w: %w", ErrLocked, err)
+		}
+		return nil, fmt.Errorf("open engine in %s: %w", dir, err)
+	}
+	d := &DB{
+		dir: dir, options: o, fs: o.FS, logger: o.Logger, lock: lock,
+		cache:     cache.New(o.CacheSize),
+		snapshots: map[uint64]int{},
+		turn:      logTurn{token: newToken()},
+		syncer:    syncer{signal: newSignal()},
+		tree:      tree{token: newToken()},
+		flusher:   newSignal(),
+		quit:      make(chan struct{}),
+	}
+	d.room.L = &d.mu
+	d.keeper.signal = newSignal()
+	d.compactor.init()
+	if err := d.recover(); err != nil {
+		d.closeFiles()
+		return nil, fmt.Errorf("open engine in %s: %w", dir, err)
+	}
+	d.start()
+	return d, nil
+}
+
+// start starts the goroutines. All end when quit is closed.
+func (d *DB) start() {
+	d.background.Go(d.runSyncer)
+	d.background.Go(d.runKeeper)
+	d.background.Go(d.runFlusher)
+	for range d.options.CompactionWorkers {
+		d.background.Go(d.runCompactor)
+	}
+	d.keeper.kick()
+	d.compactor.kick()
+}
+
+// Close writes and flushes what is pending and closes the engine. It waits for reads in progress, so the caller closes its iterators before.
+func (d *DB) Close() error {
+	d.mu.Lock()
+	if d.closed {
+		d.mu.Unlock()
+		return ErrClosed
+	}
+	d.closed = true
+	if d.refused == nil {
+		d.refused = ErrClosed
+	}
+	healthy := errors.Is(d.refused, ErrClosed)
+	d.room.Broadcast()
+	d.mu.Unlock()
+
+	close(d.quit)
+	d.background.Wait()
+	err := error(nil)
+	if healthy {
+		err = d.closeLog()
+	}
+	d.closeFiles()
+	return err
+}
+
+// enter keeps Close from going on until background.Done is called.
+func (d *DB) enter() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
+	d.background.Add(1)
+	return nil
+}
+
+// closeLog writes what is pending one last time, now that writers are refused and the goroutines have ended.
+func (d *DB) closeLog() error {
+	d.mu.Lock()
+	d.refused = nil
+	d.mu.Unlock()
+	err := d.syncLog(true)
+	d.mu.Lock()
+	d.refused = ErrClosed
+	d.mu.Unlock()
+	return err
+}
+
+// closeFiles lets go of everything that is open; nothing else runs any more.
+func (d *DB) closeFiles() {
+	closers := []io.Closer{}
+	if s := d.state.Swap(nil); s != nil {
+		s.release()
+	}
+	d.states.Wait()
+	d.keeper.sweep(d)
+	for _, w := range d.turn.open {
+		closers = append(closers, w)
+	}
+	if w := d.pending.log; w != nil && (len(d.turn.open) == 0 || d.turn.open[len(d.turn.open)-1] != w) {
+		closers = append(closers, w)
+	}
+	if d.next.log != nil {
+		closers = append(closers, d.next.log)
+	}
+	if d.tree.manifest != nil {
+		closers = append(closers, d.tree.manifest)
+	}
+	for _, c := range append(closers, d.lock) {
+		if err := c.Close(); err != nil {
+			d.logger.Warn().Err(err).Msg("close engine")
+		}
+	}
+	d.cache.Close()
+}
+
+// Get appends key's value to dst. It may read from the disk.
+func (d *DB) Get(dst, key []byte) (value []byte, found bool, err error) {
+	s := d.acquire()
+	if s == nil {
+		return dst, false, ErrClosed
+	}
+	value, found, _, err = s.get(dst, key, d.visible.Load(), true)
+	s.release()
+	return value, found, err
+}
+
+// TryGet is Get that never reads from the disk: it is not ready when the answer needs a block that is not in the cache.
+func (d *DB) TryGet(dst, key []byte) (value []byte, found, ready bool, err error) {
+	s := d.acquire()
+	if s == nil {
+		return dst, false, true, ErrClosed
+	}
+	value, found, ready, err = s.get(dst, key, d.visible.Load(), false)
+	s.release()
+	return value, found, ready, err
+}
+
+// WriteError returns nil, or why writes are refused: it wraps ErrFull, ErrReadOnly or ErrClosed.
+func (d *DB) WriteError() error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	return d.refused
+}
+
+// refuse makes writes fail after the disk failed with err, and returns what they fail with.
+func (d *DB) refuse(err error) error {
+	return d.refuseWith(refusal(err), !vfs.IsFull(err))
+}
+
+// refuseForGood is refuse for a failure after which what is on the disk is unknown, so that room does not mend it.
+func (d *DB) refuseForGood(err error) error {
+	return d.refuseWith(fmt.Errorf("%w: %w", ErrReadOnly, err), true)
+}
+
+func (d *DB) refuseWith(refused error, forGood bool) error {
+	d.mu.Lock()
+	if d.forGood || d.closed {
+		refused = d.refused
+	} else {
+		if d.refused == nil || forGood {
+			d.logger.Error().Err(refused).Msg("writes are refused")
+		}
+		d.refused, d.forGood = refused, forGood
+		d.room.Broadcast()
+	}
+	d.mu.Unlock()
+	d.keeper.kick()
+	return refused
+}
+
+// name returns the path of a file in the engine's directory.
+func (d *DB) name(base string) string { return filepath.Join(d.dir, base) }
+
+func logName(number uint64) string   { return fmt.Sprintf("%06d.log", number) }
+func tableName(number uint64) string { return fmt.Sprintf("%06d.sst", number) }

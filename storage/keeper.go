@@ -1,0 +1,193 @@
+package storage
+
+import (
+	"errors"
+	"io/fs"
+	"sync"
+	"time"
+
+	"kvstore/storage/memtable"
+	"kvstore/storage/wal"
+)
+
+// keeper prepares the log and memtable of the next rotation, removes files that nobody uses any more, and tries a full disk until it has room: what
+// writers and readers must not wait for.
+type keeper struct {
+	signal
+	mu sync.Mutex
+	// tables are those no version holds any more, and files the names to be removed; both stand under mu.
+	tables []*table
+	files  []string
+	// pins counts the checkpoints in progress, during which no file is removed; it stands under mu.
+	pins int
+}
+
+// retryInterval is how often a full disk is tried.
+const retryInterval = time.Second
+
+// discard hands over a table that no version holds. It may be called under DB.mu.
+func (k *keeper) discard(t *table) {
+	k.mu.Lock()
+	k.tables = append(k.tables, t)
+	k.mu.Unlock()
+	k.kick()
+}
+
+// remove hands over files that nothing needs any more.
+func (k *keeper) remove(names ...string) {
+	k.mu.Lock()
+	k.files = append(k.files, names...)
+	k.mu.Unlock()
+	k.kick()
+}
+
+// pin keeps files from being removed until unpin.
+func (k *keeper) pin() {
+	k.mu.Lock()
+	k.pins++
+	k.mu.Unlock()
+}
+
+func (k *keeper) unpin() {
+	k.mu.Lock()
+	k.pins--
+	k.mu.Unlock()
+	k.kick()
+}
+
+// runKeeper is the keeper's goroutine.
+func (d *DB) runKeeper() {
+	retry := time.NewTimer(retryInterval)
+	defer retry.Stop()
+	for {
+		d.keeper.sweep(d)
+		err := d.prepareNext()
+		if err != nil {
+			d.refuse(err)
+		}
+		if err != nil || d.isFull() {
+			retry.Reset(retryInterval)
+		}
+		select {
+		case <-d.keeper.c:
+			// A kick while the disk is full must not make the tries more frequent.
+			continue
+		case <-retry.C:
+			d.tryFullDisk()
+		case <-d.quit:
+			return
+		}
+	}
+}
+
+// prepareNext makes the log and the memtable of the next rotation unless they are there.
+func (d *DB) prepareNext() error {
+	d.mu.Lock()
+	needed := d.next.log == nil && d.refused == nil
+	d.mu.Unlock()
+	if !needed {
+		return nil
+	}
+	w, err := d.createLog()
+	if err != nil {
+		return err
+	}
+	p := prepared{log: w, table: memtable.New(int(d.options.MemtableSize))}
+	d.mu.Lock()
+	d.next = p
+	d.room.Broadcast()
+	d.mu.Unlock()
+	return nil
+}
+
+// createLog makes a durable, empty log under an unused number.
+func (d *DB) createLog() (*wal.Writer, error) {
+	number := d.nextFile.Add(1) - 1
+	name := d.name(logName(number))
+	// The log is a little longer than the memtable's keys and values; the reserve is only to spare the file system the growing.
+	w, err := wal.Create(d.fs, name, number, d.options.MemtableSize)
+	if err == nil {
+		if err = d.fs.SyncDir(d.dir); err == nil {
+			return w, nil
+		}
+		w.Close()
+	}
+	if removed := d.fs.Remove(name); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
+		d.logger.Warn().Err(removed).Str("file", name).Msg("remove an unfinished log")
+	}
+	return nil, err
+}
+
+func (d *DB) isFull() bool { return errors.Is(d.WriteError(), ErrFull) }
+
+// probeSize is how much room a full disk must have again before writes are taken.
+const probeSize = 1 << 20
+
+// tryFullDisk lifts the refusal of a full disk when it takes what it owes and some more.
+func (d *DB) tryFullDisk() {
+	if !d.isFull() {
+		return
+	}
+	if err := d.probe(); err != nil {
+		d.logger.Debug().Err(err).Msg("the disk is still full")
+		return
+	}
+	<-d.turn.token
+	err := d.writePending()
+	d.turn.token <- struct{}{}
+	if err != nil {
+		return
+	}
+	d.mu.Lock()
+	if errors.Is(d.refused, ErrFull) {
+		d.refused = nil
+		d.logger.Info().Msg("the disk has room again, writes are taken")
+	}
+	d.room.Broadcast()
+	d.mu.Unlock()
+	d.flusher.kick()
+	d.compactor.kick()
+}
+
+// probe finds out whether a file of probeSize can be made.
+func (d *DB) probe() error {
+	name := d.name("PROBE.tmp")
+	f, err := d.fs.Create(name)
+	if err != nil {
+		return err
+	}
+	err = f.Preallocate(probeSize)
+	if closed := f.Close(); err == nil {
+		err = closed
+	}
+	if removed := d.fs.Remove(name); err == nil {
+		err = removed
+	}
+	return err
+}
+
+// sweep closes and removes what was handed over.
+func (k *keeper) sweep(d *DB) {
+	k.mu.Lock()
+	tables, files := k.tables, k.files
+	k.tables, k.files = nil, nil
+	if k.pins > 0 {
+		tables, files, k.tables, k.files = nil, nil, tables, files
+	}
+	k.mu.Unlock()
+	for _, t := range tables {
+		if err := t.reader.Close(); err != nil {
+			d.logger.Warn().Err(err).Uint64("table", t.Number).Msg("close table")
+		}
+		if t.obsolete.Load() {
+			d.cache.EvictFile(t.Number)
+			files = append(files, d.name(tableName(t.Number)))
+		}
+	}
+	for _, name := range files {
+		// A file that stays costs room until the next Open removes it, nothing else.
+		if err := d.fs.Remove(name); err != nil && !errors.Is(err, fs.ErrNotExist) {
+			d.logger.Warn().Err(err).Str("file", name).Msg("remove")
+		}
+	}
+}

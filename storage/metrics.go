@@ -1,0 +1,121 @@
+package storage
+
+import (
+	"sync/atomic"
+	"time"
+
+	"kvstore/storage/cache"
+)
+
+// counters are what the engine counts while it runs.
+type counters struct {
+	stalls, stallTime                             atomic.Int64
+	logWrites, logBytes, syncs                    atomic.Int64
+	flushes, flushBytes                           atomic.Int64
+	compactions, compactionRead, compactionWrites atomic.Int64
+	compactionErrors                              atomic.Int64
+	syncTime                                      histogram
+}
+
+// Metrics are the engine's measures at one time. Counts and sums run from Open on.
+type Metrics struct {
+	// Levels describes the tree, level 0 first.
+	Levels [levels]LevelMetrics
+	// MemtableBytes is the active memtable's size, ImmutableBytes that of those that wait for their flush, which are Immutable many.
+	MemtableBytes, ImmutableBytes int64
+	Immutable                     int
+	// RangeDeletions counts those whose work is not done.
+	RangeDeletions int
+	Snapshots      int
+	Cache          cache.Metrics
+	// Stalls counts the writes that waited for flushes, StallTime how long they did altogether.
+	Stalls    int64
+	StallTime time.Duration
+	// LogWrites counts records written to the log, LogBytes their bytes, Syncs the flushes to the disk.
+	LogWrites, LogBytes, Syncs int64
+	// SyncTime has the durations of Syncs.
+	SyncTime Histogram
+	// Flushes and FlushBytes count memtables written to tables and those tables' bytes.
+	Flushes, FlushBytes int64
+	// Compactions counts those that finished, CompactionRead and CompactionWritten the bytes of tables they read and wrote.
+	Compactions, CompactionRead, CompactionWritten, CompactionErrors int64
+	// Visible is the last operation readers see, Durable the last that survives a loss of power.
+	Visible, Durable LSN
+}
+
+// LevelMetrics describes one level of the tree.
+type LevelMetrics struct {
+	Tables  int
+	Bytes   int64
+	Entries int64
+}
+
+// Histogram counts durations by powers of two: Counts[i] those below HistogramBound(i) and not below the bound before. The last one has no bound.
+type Histogram struct {
+	Counts [histogramBuckets]int64
+	Sum    time.Duration
+}
+
+// histogramBuckets reach from 64 µs to 8 s.
+const histogramBuckets = 19
+
+// HistogramBound returns the upper bound of a Histogram's bucket.
+func HistogramBound(i int) time.Duration { return 64 * time.Microsecond << i }
+
+type histogram struct {
+	counts [histogramBuckets]atomic.Int64
+	sum    atomic.Int64
+}
+
+func (h *histogram) observe(d time.Duration) {
+	i := 0
+	for i < histogramBuckets-1 && d >= HistogramBound(i) {
+		i++
+	}
+	h.counts[i].Add(1)
+	h.sum.Add(int64(d))
+}
+
+func (h *histogram) value() Histogram {
+	v := Histogram{Sum: time.Duration(h.sum.Load())}
+	for i := range v.Counts {
+		v.Counts[i] = h.counts[i].Load()
+	}
+	return v
+}
+
+// Metrics returns the present measures. Of a closed engine they are the counts alone.
+func (d *DB) Metrics() Metrics {
+	c := &d.metrics
+	m := Metrics{
+		Stalls: c.stalls.Load(), StallTime: time.Duration(c.stallTime.Load()),
+		LogWrites: c.logWrites.Load(), LogBytes: c.logBytes.Load(), Syncs: c.syncs.Load(), SyncTime: c.syncTime.value(),
+		Flushes: c.flushes.Load(), FlushBytes: c.flushBytes.Load(),
+		Compactions: c.compactions.Load(), CompactionRead: c.compactionRead.Load(), CompactionWritten: c.compactionWrites.Load(),
+		CompactionErrors: c.compactionErrors.Load(),
+		Visible:          LSN(d.visible.Load()), Durable: LSN(d.durable.Load()),
+	}
+	d.mu.Lock()
+	m.Snapshots = len(d.snapshots)
+	d.mu.Unlock()
+	s := d.acquire()
+	if s == nil {
+		return m
+	}
+	defer s.release()
+	m.Cache = d.cache.Metrics()
+	m.MemtableBytes = s.active.table.Bytes()
+	m.Immutable = len(s.immutable)
+	for _, i := range s.immutable {
+		m.ImmutableBytes += i.table.Bytes()
+	}
+	m.RangeDeletions = len(s.ranges.list())
+	for level, tables := range s.version.levels {
+		for _, t := range tables {
+			m.Levels[level].Tables++
+			m.Levels[level].Bytes += t.Size
+			m.Levels[level].Entries += int64(t.Entries)
+		}
+	}
+	return m
+}

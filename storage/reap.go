@@ -1,0 +1,76 @@
+package storage
+
+import (
+	"slices"
+
+	"kvstore/storage/compaction"
+	"kvstore/storage/manifest"
+)
+
+// chooseCovered finds tables of which a range deletion leaves nothing, or range deletions that have nothing left to hide.
+func (d *DB) chooseCovered(s *readState, l compaction.Levels) (*job, bool) {
+	snapshots := d.openSnapshots()
+	var done []uint64
+	for _, r := range s.ranges.list() {
+		if !ripe(s, r, snapshots) {
+			continue
+		}
+		j := job{discard: true}
+		for _, f := range compaction.Covered(l, r.Lo, r.Hi, r.Seq, snapshots) {
+			j.inputs = append(j.inputs, s.version.numbered(f.Num))
+		}
+		if len(j.inputs) > 0 {
+			return &j, true
+		}
+		if !slices.ContainsFunc(slices.Concat(l...), func(f compaction.File) bool {
+			return f.Busy || s.version.numbered(f.Num).holdsOlder(r)
+		}) {
+			done = append(done, r.Seq)
+		}
+	}
+	return &job{unranged: done}, len(done) > 0
+}
+
+// chooseRewrite finds a table that holds records a range deletion hides, to be written again without them.
+func (d *DB) chooseRewrite(s *readState, l compaction.Levels) (*job, bool) {
+	snapshots := d.openSnapshots()
+	for _, r := range s.ranges.list() {
+		if !ripe(s, r, snapshots) {
+			continue
+		}
+		for level, files := range l {
+			for _, f := range files {
+				if t := s.version.numbered(f.Num); !f.Busy && t.holdsOlder(r) {
+					return &job{inputs: []*table{t}, level: level, upper: 1, output: level}, true
+				}
+			}
+		}
+	}
+	return nil, false
+}
+
+// ripe reports whether everything older than the range deletion is in tables, the deletion itself in the manifest, and no snapshot sees what it hides.
+func ripe(s *readState, r manifest.Range, snapshots []uint64) bool {
+	if len(snapshots) > 0 && snapshots[0] < r.Seq {
+		return false
+	}
+	// The memtables begin behind the last flushed operation.
+	return s.version.flushed >= r.Seq
+}
+
+// holdsOlder reports whether the table may hold records that r hides.
+func (t *table) holdsOlder(r manifest.Range) bool {
+	return t.MinSeq < r.Seq && t.clean < r.Seq && t.overlapsRange(r.Lo, r.Hi)
+}
+
+// numbered returns the version's table with that number.
+func (v *version) numbered(number uint64) *table {
+	for _, tables := range v.levels {
+		for _, t := range tables {
+			if t.Number == number {
+				return t
+			}
+		}
+	}
+	return nil
+}

@@ -1,0 +1,324 @@
+package storage
+
+import (
+	"errors"
+	"fmt"
+	"io"
+	"io/fs"
+	"slices"
+	"strconv"
+	"strings"
+
+	"kvstore/storage/manifest"
+	"kvstore/storage/memtable"
+	"kvstore/storage/wal"
+)
+
+// recover brings the engine to where it was: the manifest's tables, and behind them what the logs hold. Replayed operations are written to
+// tables at once, and one fresh manifest makes all of it the new start; until that is in force a crash finds the old start.
+func (d *DB) recover() error {
+	files, err := listFiles(d.fs, d.dir)
+	if err != nil {
+		return err
+	}
+	sum, err := manifest.Load(d.fs, d.dir)
+	if errors.Is(err, fs.ErrNotExist) {
+		if len(files.tables)+len(files.logs) > 0 {
+			return &CorruptError{File: d.name(manifest.CurrentName), Reason: "it is missing, but there are tables or logs"}
+		}
+		sum, err = manifest.NewState(), nil
+	}
+	if err != nil {
+		return err
+	}
+	d.tree.sum = sum
+	d.nextFile.Store(max(sum.Next, files.last+1))
+	if err := d.openTables(); err != nil {
+		return err
+	}
+	r := replay{db: d, last: sum.Flushed, builder: builder{db: d}}
+	if err := r.run(files.logs); err != nil {
+		r.builder.abandon()
+		return err
+	}
+	if err := d.begin(&r); err != nil {
+		return err
+	}
+	d.removeUnknown(files)
+	return nil
+}
+
+// openTables opens the tables of the manifest and publishes a state of them and an empty memtable.
+func (d *DB) openTables() error {
+	var byLevel [levels][]*table
+	var opened []*table
+	err := error(nil)
+	for _, m := range d.tree.sum.Edit().Added {
+		var t *table
+		if t, err = d.openTable(m); err != nil {
+			if errors.Is(err, fs.ErrNotExist) {
+				err = &CorruptError{File: d.name(tableName(m.Number)), Reason: "the table is missing"}
+			}
+			break
+		}
+		opened = append(opened, t)
+		byLevel[m.Level] = append(byLevel[m.Level], t)
+	}
+	if err == nil {
+		err = checkLevels(byLevel)
+	}
+	if err == nil {
+		v := newVersion(byLevel, d.tree.sum.Flushed)
+		d.active = d.emptyMemory()
+		d.publish(d.active, nil, v, newRangeSet(d.tree.sum.Edit().Ranges))
+		d.releaseVersion(v)
+	}
+	for _, t := range opened {
+		d.releaseTable(t)
+	}
+	return err
+}
+
+func (d *DB) emptyMemory() *memory {
+	return &memory{table: memtable.New(int(d.options.MemtableSize))}
+}
+
+// checkLevels verifies what lookups rely on: below level 0 tables do not overlap.
+func checkLevels(byLevel [levels][]*table) error {
+	for level := 1; level < levels; level++ {
+		tables := slices.SortedFunc(slices.Values(byLevel[level]), func(a, b *table) int { return slices.Compare(a.Smallest, b.Smallest) })
+		for i := 1; i < len(tables); i++ {
+			if slices.Compare(tables[i-1].Largest, tables[i].Smallest) >= 0 {
+				return &CorruptError{File: "manifest", Reason: fmt.Sprintf("tables %d and %d of level %d overlap", tables[i-1].Number, tables[i].Number, level)}
+			}
+		}
+	}
+	return nil
+}
+
+// begin puts the engine where the replay ended: a new log, and a manifest that names the replayed tables.
+func (d *DB) begin(r *replay) error {
+	tables := r.builder.done
+	w, err := d.createLog()
+	if err != nil {
+		d.dropTables(tables)
+		return err
+	}
+	d.pending = segment{log: w, record: wal.Begin(nil)}
+	c := change{edit: manifest.Edit{Log: w.Number(), Flushed: r.last}, added: tables}
+	for _, rd := range d.state.Load().ranges.list() {
+		if rd.Seq > d.tree.sum.Flushed {
+			c.edit.Ranges = append(c.edit.Ranges, rd)
+		}
+	}
+	for _, t := range tables {
+		c.edit.Added = append(c.edit.Added, t.Table)
+	}
+	number := d.nextFile.Add(1) - 1
+	c.edit.Next = d.nextFile.Load()
+	if err := d.tree.sum.Apply(&c.edit); err != nil {
+		return fmt.Errorf("add replayed tables: %w", err)
+	}
+	d.tree.manifest, err = manifest.Create(d.fs, d.dir, number, d.tree.sum)
+	if err != nil {
+		// The disk may have the manifest all the same, so the tables' files stay; the next Open knows whether they are needed.
+		for _, t := range tables {
+			d.releaseTable(t)
+		}
+		return err
+	}
+	d.active = d.emptyMemory()
+	d.active.log = w.Number()
+	s := d.state.Load()
+	d.publish(d.active, nil, s.version, s.ranges)
+	d.install(&c)
+	d.seq = r.last
+	d.visible.Store(r.last)
+	d.written.Store(r.last)
+	d.durable.Store(r.last)
+	return nil
+}
+
+// replay reads the logs from the manifest's on.
+type replay struct {
+	db *DB
+	// last is the last sequence number in tables or replayed.
+	last    uint64
+	builder builder
+}
+
+// run replays the logs with the given numbers, ascending, up to the end or to a torn tail.
+func (r *replay) run(numbers []uint64) error {
+	first := r.db.tree.sum.Log
+	numbers = slices.DeleteFunc(slices.Clone(numbers), func(n uint64) bool { return n < first })
+	if first != 0 && (len(numbers) == 0 || numbers[0] != first) {
+		return &CorruptError{File: r.db.name(logName(first)), Reason: "the log is missing"}
+	}
+	for i, n := range numbers {
+		more, err := r.log(n, numbers[i+1:])
+		if err != nil {
+			return fmt.Errorf("replay: %w", err)
+		}
+		if !more {
+			break
+		}
+	}
+	return r.spill(0)
+}
+
+// log replays one log. There is more when it ended where the next one begins.
+func (r *replay) log(number uint64, later []uint64) (more bool, err error) {
+	name := r.db.name(logName(number))
+	l, err := wal.Open(r.db.fs, name)
+	if err != nil {
+		return false, err
+	}
+	defer l.Close()
+	if l.Number() != number && l.Number() != 0 {
+		return false, &CorruptError{File: name, Reason: fmt.Sprintf("this is log %d", l.Number())}
+	}
+	for {
+		at := l.Offset()
+		record, err := l.Next()
+		if err == io.EOF {
+			return true, nil
+		}
+		if IsCorrupt(err) {
+			tail, failed := l.Tail()
+			if failed != nil {
+				return false, failed
+			}
+			return false, r.cut(tail, later, err)
+		}
+		if err != nil {
+			return false, err
+		}
+		if record.First > r.last+1 {
+			missing := &CorruptError{File: name, Offset: at, Reason: fmt.Sprintf("the operations from %d to %d before it are missing", r.last+1, record.First-1)}
+			return false, r.cut(wal.Tail{Offset: at, Short: true, Durable: record.Durable}, append([]uint64{number}, later...), missing)
+		}
+		if record.First != r.last+1 || record.Format != wal.FormatOps {
+			return false, &CorruptError{File: name, Offset: at, Reason: fmt.Sprintf(
+				"a record of format %d begins with operation %d where %d is due", record.Format, record.First, r.last+1)}
+		}
+		d := r.db
+		if r.last, err = d.insert(d.active, r.last, record.Payload); err != nil {
+			return false, &CorruptError{File: name, Offset: at, Reason: err.Error()}
+		}
+		if err := r.spill(d.options.MemtableSize); err != nil {
+			return false, err
+		}
+	}
+}
+
+// cut decides about damage: nil when it is the torn end of what was never promised, so that everything from there on is left out.
+func (r *replay) cut(tail wal.Tail, later []uint64, damage error) error {
+	durable, followed := tail.Durable, false
+	for _, n := range later {
+		name := r.db.name(logName(n))
+		l, err := wal.Open(r.db.fs, name)
+		if err != nil {
+			return err
+		}
+		for {
+			record, err := l.Next()
+			if err != nil {
+				break // Behind the first damage more of it proves nothing.
+			}
+			followed = true
+			durable = max(durable, record.Durable)
+		}
+		l.Close()
+	}
+	if !tail.Torn(r.last, durable, followed) {
+		return damage
+	}
+	r.db.logger.Warn().Err(damage).Uint64("last", r.last).Msg("the log ends in a torn record and was cut at the last whole one")
+	return nil
+}
+
+// spill writes the replayed operations to tables when they take more than limit bytes.
+func (r *replay) spill(limit int64) error {
+	d := r.db
+	if d.active.table.Len() == 0 || d.active.table.Bytes() <= limit {
+		return nil
+	}
+	s := d.state.Load()
+	it := d.active.table.NewIter()
+	defer it.Close()
+	err := r.builder.run(it, d.sieve(s, r.last, false), nil)
+	if err == nil {
+		err = r.builder.finish()
+	}
+	if err == nil {
+		err = d.fs.SyncDir(d.dir)
+	}
+	if err != nil {
+		return err
+	}
+	d.active = d.emptyMemory()
+	d.publish(d.active, nil, s.version, s.ranges)
+	return nil
+}
+
+// fileSet is what a directory holds of the engine's files, by kind; last is the largest number among them.
+type fileSet struct {
+	tables, logs []uint64
+	others       []string
+	last         uint64
+}
+
+type lister interface {
+	List(dir string) ([]string, error)
+}
+
+// listFiles sorts the names in the directory. Names that are not the engine's are left alone.
+func listFiles(l lister, dir string) (fileSet, error) {
+	names, err := l.List(dir)
+	if err != nil {
+		return fileSet{}, err
+	}
+	var f fileSet
+	for _, name := range names {
+		base, ext, _ := strings.Cut(name, ".")
+		manifestNumber, isManifest := strings.CutPrefix(base, "MANIFEST-")
+		if isManifest {
+			base = manifestNumber
+		}
+		number, err := strconv.ParseUint(base, 10, 64)
+		switch {
+		case ext == "tmp":
+			f.others = append(f.others, name)
+			continue
+		case err != nil:
+			continue
+		case isManifest && ext == "":
+			f.others = append(f.others, name)
+		case ext == "sst":
+			f.tables = append(f.tables, number)
+		case ext == "log":
+			f.logs = append(f.logs, number)
+		default:
+			continue
+		}
+		f.last = max(f.last, number)
+	}
+	slices.Sort(f.tables)
+	slices.Sort(f.logs)
+	return f, nil
+}
+
+// removeUnknown removes what the new manifest does not name: files of interrupted work, replayed logs, old manifests.
+func (d *DB) removeUnknown(f fileSet) {
+	for _, n := range f.tables {
+		if _, ok := d.tree.sum.Tables[n]; !ok {
+			d.keeper.remove(d.name(tableName(n)))
+		}
+	}
+	for _, n := range f.logs {
+		d.keeper.remove(d.name(logName(n)))
+	}
+	for _, name := range f.others {
+		d.keeper.remove(d.name(name))
+	}
+}

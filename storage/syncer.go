@@ -1,0 +1,142 @@
+package storage
+
+import (
+	"sync"
+	"time"
+
+	"kvstore/storage/wal"
+)
+
+// syncInterval is how long appended operations may wait for a write and, under SyncEverySecond, for the disk.
+const syncInterval = time.Second
+
+// syncer is the queue of commits that wait for the disk, and the signal to the goroutine that serves it.
+type syncer struct {
+	signal
+	mu sync.Mutex
+	// queue are the waiting commits; it stands under mu. It is as long as callers wait, which is theirs to bound. closed refuses more.
+	queue  []syncRequest
+	closed bool
+	// serving is the queue being served, kept for its memory; it belongs to the sync goroutine.
+	serving []syncRequest
+}
+
+type syncRequest struct {
+	target uint64
+	done   func(error)
+}
+
+// signal wakes one goroutine; signals that come before it looks are one.
+type signal struct{ c chan struct{} }
+
+func newSignal() signal { return signal{make(chan struct{}, 1)} }
+
+func (s *signal) kick() {
+	select {
+	case s.c <- struct{}{}:
+	default:
+	}
+}
+
+// enqueue has done called when the operations up to target are on the disk.
+func (d *DB) enqueue(target uint64, done func(error)) {
+	s := &d.syncer
+	s.mu.Lock()
+	closed := s.closed
+	if !closed {
+		s.queue = append(s.queue, syncRequest{target, done})
+	}
+	s.mu.Unlock()
+	if closed {
+		done(ErrClosed)
+		return
+	}
+	s.kick()
+}
+
+// runSyncer serves commits that wait for the disk, and once a second writes, and as the policy says flushes, what nobody committed.
+func (d *DB) runSyncer() {
+	ticker := time.NewTicker(syncInterval)
+	defer ticker.Stop()
+	for {
+		select {
+		case <-d.syncer.c:
+		case <-ticker.C:
+		case <-d.quit:
+			d.syncer.mu.Lock()
+			d.syncer.closed = true
+			d.syncer.mu.Unlock()
+			d.serveCommits()
+			return
+		}
+		d.serveCommits()
+	}
+}
+
+// serveCommits writes and flushes the log once and answers the commits that waited for it.
+func (d *DB) serveCommits() {
+	s := &d.syncer
+	s.mu.Lock()
+	s.queue, s.serving = s.serving[:0], s.queue
+	s.mu.Unlock()
+	err := d.syncLog(d.options.Fsync != SyncNever)
+	for i := range s.serving {
+		r := s.serving[i]
+		s.serving[i] = syncRequest{}
+		if r.target <= d.durable.Load() {
+			r.done(nil)
+		} else {
+			r.done(err)
+		}
+	}
+}
+
+// syncLog writes what is pending and, when flush is set, makes everything written durable. Logs that are full are closed. It is for the sync goroutine and, when that has ended, for Close.
+func (d *DB) syncLog(flush bool) error {
+	<-d.turn.token
+	err := d.WriteError()
+	if err == nil {
+		err = d.writePending()
+	}
+	target := d.written.Load()
+	logs := append([]*wal.Writer(nil), d.turn.open...)
+	if len(logs) > 1 {
+		d.turn.open = append(d.turn.open[:0], logs[len(logs)-1])
+	}
+	d.turn.token <- struct{}{}
+	if flush && target > d.durable.Load() {
+		if failed := d.flushLogs(logs); failed != nil {
+			return failed
+		}
+		d.raiseDurable(target)
+	}
+	for _, w := range logs[:max(0, len(logs)-1)] {
+		if closed := w.Close(); closed != nil {
+			d.logger.Warn().Err(closed).Msg("close log")
+		}
+	}
+	return err
+}
+
+// flushLogs makes the logs durable, oldest first, so that what is durable is always a prefix. A flush that failed once cannot be tried again: the kernel may have dropped the pages.
+func (d *DB) flushLogs(logs []*wal.Writer) error {
+	began := time.Now()
+	for _, w := range logs {
+		if err := w.Sync(); err != nil {
+			return d.refuseForGood(err)
+		}
+	}
+	d.metrics.syncs.Add(1)
+	d.metrics.syncTime.observe(time.Since(began))
+	return nil
+}
+
+// raiseDurable notes that the operations up to seq survive a loss of power.
+func (d *DB) raiseDurable(seq uint64) {
+	for {
+		old := d.durable.Load()
+		if old >= seq || d.durable.CompareAndSwap(old, seq) {
+			return
+		}
+	}
+}
