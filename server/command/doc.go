@@ -25,6 +25,9 @@
 // the error to send (unknown command, unknown subcommand, wrong number of
 // arguments), and then takes the branch of the half that is set.
 //
+// Operations travel between nodes by name, so all nodes need the same ones:
+// Table.Ops lists them, with those that Wait commands run step by step.
+//
 // The table is built once by NewTable and never changes, so any goroutine may
 // read it. Ctx and Session belong to the goroutine that runs the command.
 // Commands neither keep Args nor anything they alias after they return.

@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 
 	"github.com/tidwall/redcon"
@@ -16,6 +17,8 @@ var clusterErrors = [...]struct {
 	{coordinator.ErrNoQuorum, "NOQUORUM nothing was written: "},
 	{coordinator.ErrLevel, "NOQUORUM nothing was written: "},
 	{coordinator.ErrTimeout, "TIMEOUT "},
+	{context.DeadlineExceeded, "TIMEOUT the outcome is unknown: "},
+	{context.Canceled, "TIMEOUT the outcome is unknown: "},
 	{coordinator.ErrOverloaded, "OVERLOADED nothing was written: "},
 	{coordinator.ErrFull, "MISCONF nothing was written: "},
 	{coordinator.ErrReadOnly, "MISCONF nothing was written: "},

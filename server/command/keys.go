@@ -102,7 +102,7 @@ func deadlineCommands() []*Command {
 
 // expireCommands give a key a deadline; they differ in how the time is written.
 func expireCommands() []*Command {
-	make := func(name, since, summary string, time Arg, run func(*coordinator.Call)) *Command {
+	command := func(name, since, summary string, time Arg, run func(*coordinator.Call)) *Command {
 		return oneKey(KeyRW|KeyUpdate, &Command{
 			Name: name, Arity: -3, Flags: Write | Fast, Since: since, Complexity: "O(1)",
 			History: []Change{{"7.0.0", "Added `NX`, `XX`, `GT` and `LT`."}},
@@ -114,10 +114,10 @@ func expireCommands() []*Command {
 		})
 	}
 	return []*Command{
-		make("expire", "1.0.0", "Lets a key expire after some seconds.", integerArg("seconds"), runExpire),
-		make("pexpire", "2.6.0", "Lets a key expire after some milliseconds.", integerArg("milliseconds"), runPExpire),
-		make("expireat", "1.2.0", "Lets a key expire at a Unix second.", timeArg("unix-time-seconds"), runExpireAt),
-		make("pexpireat", "2.6.0", "Lets a key expire at a Unix millisecond.", timeArg("unix-time-milliseconds"), runPExpireAt),
+		command("expire", "1.0.0", "Lets a key expire after some seconds.", integerArg("seconds"), runExpire),
+		command("pexpire", "2.6.0", "Lets a key expire after some milliseconds.", integerArg("milliseconds"), runPExpire),
+		command("expireat", "1.2.0", "Lets a key expire at a Unix second.", timeArg("unix-time-seconds"), runExpireAt),
+		command("pexpireat", "2.6.0", "Lets a key expire at a Unix millisecond.", timeArg("unix-time-milliseconds"), runPExpireAt),
 	}
 }
 

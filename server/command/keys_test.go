@@ -1,6 +1,7 @@
 package command
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"strings"
@@ -198,6 +199,8 @@ func TestClusterErrors(t *testing.T) {
 	}{
 		{"get", 1, coordinator.ErrNoQuorum, "GET a", "-NOQUORUM "},
 		{"get", 1, coordinator.ErrTimeout, "GET a", "-TIMEOUT "},
+		{"get", 1, context.Canceled, "GET a", "-TIMEOUT "},
+		{"set", 1, context.DeadlineExceeded, "SET a 1", "-TIMEOUT "},
 		{"set", 1, coordinator.ErrOverloaded, "SET a 1", "-OVERLOADED "},
 		{"set", 1, coordinator.ErrFull, "SET a 1", "-MISCONF "},
 		{"set", 1, coordinator.ErrReadOnly, "SET a 1", "-MISCONF "},

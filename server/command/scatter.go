@@ -32,8 +32,8 @@ func (s *Scatter) whole(c *Command, n int) bool { return (n-c.FirstKey)%c.Step =
 
 // gatherArray replies what each part replied, in order.
 func gatherArray(out []byte, _ uint8, parts []*coordinator.Request) []byte {
-	if failed, any := appendPartError(out, parts); any {
-		return failed
+	if out, failed := appendPartError(out, parts); failed {
+		return out
 	}
 	out = redcon.AppendArray(out, len(parts))
 	for _, p := range parts {
@@ -45,8 +45,8 @@ func gatherArray(out []byte, _ uint8, parts []*coordinator.Request) []byte {
 // gatherSum replies the sum of the integers the parts replied. A part that
 // replied something else, an error, is the reply.
 func gatherSum(out []byte, _ uint8, parts []*coordinator.Request) []byte {
-	if failed, any := appendPartError(out, parts); any {
-		return failed
+	if out, failed := appendPartError(out, parts); failed {
+		return out
 	}
 	var sum int64
 	for _, p := range parts {
@@ -61,8 +61,8 @@ func gatherSum(out []byte, _ uint8, parts []*coordinator.Request) []byte {
 
 // gatherOK replies +OK when every part did what it should.
 func gatherOK(out []byte, _ uint8, parts []*coordinator.Request) []byte {
-	if failed, any := appendPartError(out, parts); any {
-		return failed
+	if out, failed := appendPartError(out, parts); failed {
+		return out
 	}
 	return redcon.AppendOK(out)
 }
@@ -71,7 +71,7 @@ func gatherOK(out []byte, _ uint8, parts []*coordinator.Request) []byte {
 // of a request says whether that request wrote anything. The same is not true
 // of the whole command when other parts have written: then the outcome is
 // unknown.
-func appendPartError(out []byte, parts []*coordinator.Request) (failed []byte, any bool) {
+func appendPartError(out []byte, parts []*coordinator.Request) (_ []byte, failed bool) {
 	var first error
 	wrote := false
 	for _, p := range parts {
