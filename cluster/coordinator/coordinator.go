@@ -40,6 +40,8 @@ type Options struct {
 	ReadTimeout, WriteTimeout time.Duration
 	// Answered is told how long a peer took to answer a read; may be nil.
 	Answered func(id ring.NodeID, d time.Duration)
+	// TimedOut is told of a peer that did not answer in time; may be nil.
+	TimedOut func(id ring.NodeID)
 	// Overloaded tells an error of Transport.Send that a queue is full.
 	Overloaded error
 	Logger     zerolog.Logger
@@ -72,6 +74,9 @@ func New(o Options) *Coordinator {
 	}
 	if o.Answered == nil {
 		o.Answered = func(ring.NodeID, time.Duration) {}
+	}
+	if o.TimedOut == nil {
+		o.TimedOut = func(ring.NodeID) {}
 	}
 	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer)}
 	c.defaults.Store(&o.Defaults)
@@ -251,6 +256,8 @@ func storeError(err error) error {
 	switch {
 	case errors.Is(err, replica.ErrBusy):
 		return ErrOverloaded
+	case errors.Is(err, replica.ErrFrozen):
+		return ErrNotReady
 	case errors.Is(err, version.ErrTooManySiblings):
 		return ErrTooManySiblings
 	case errors.Is(err, version.ErrCorrupt):

@@ -111,6 +111,8 @@ func statusOf(err error) wire.Status {
 		return wire.Overloaded
 	case errors.Is(err, ErrFull):
 		return wire.Full
+	case errors.Is(err, ErrNotReady):
+		return wire.NotReplica
 	}
 	return wire.Failed
 }
@@ -230,6 +232,8 @@ func (f *forwardOp) lost(id uint64, node ring.NodeID) {
 // wake implements waiter.
 func (f *forwardOp) wake(id uint64, _ alarm) {
 	if f.take(id) {
+		c, to := f.c, f.to
 		f.complete(nil, ErrTimeout)
+		c.o.TimedOut(to)
 	}
 }

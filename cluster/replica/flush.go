@@ -22,17 +22,13 @@ func (r *Replica) Horizon(db uint8) hlc.Timestamp { return r.flushed.of(db) }
 // whichever node they come from. It holds every lock for a moment and touches no
 // record; Purge removes those. It reports whether the horizon was news.
 func (r *Replica) Flush(db uint8, horizon hlc.Timestamp) bool {
-	for i := range r.stripes {
-		r.stripes[i].mu.Lock()
-	}
+	r.lockAll()
 	news := horizon > r.flushed.of(db)
 	if news {
 		r.flushed[db%Databases].Store(uint64(horizon))
 		r.counts.clear(db)
 	}
-	for i := range r.stripes {
-		r.stripes[i].mu.Unlock()
-	}
+	r.unlockAll()
 	return news
 }
 

@@ -6,6 +6,7 @@ import (
 	"runtime"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"kvstore/cluster/ring"
 	"kvstore/cluster/version"
@@ -54,6 +55,9 @@ type Reader interface {
 	Loaded(s *Scratch, err error)
 }
 
+// ErrFrozen refuses a write while the ring is being changed.
+var ErrFrozen = errors.New("the ring is being changed")
+
 // ErrBusy says that too many tasks wait for the disk.
 var ErrBusy = errors.New("too many operations wait for the disk")
 
@@ -86,6 +90,10 @@ type Replica struct {
 	wg      sync.WaitGroup
 	counts  counts
 	flushed horizons
+
+	wrote atomic.Bool // something is or was stored
+	// frozen changes under all stripes' locks and is read under one.
+	frozen bool
 
 	closeMu sync.RWMutex
 	closed  bool // guarded by closeMu, which keeps jobs open while one is sent
@@ -199,8 +207,14 @@ func (r *Replica) attempt(t Task, k Key, block bool) (ready bool, err error) {
 	if err != nil || write == nil {
 		return true, err
 	}
+	if r.frozen {
+		return true, ErrFrozen
+	}
 	if err := r.store.Set(s.key, write); err != nil {
 		return true, err
+	}
+	if !r.wrote.Load() {
+		r.wrote.Store(true)
 	}
 	if after := aliveRecord(write); after != before {
 		r.counts.add(k.DB, k.Token.Slot(), after)

@@ -1,0 +1,191 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"time"
+
+	"kvstore/cluster/hlc"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/rpc"
+	"kvstore/cluster/wire"
+)
+
+// The services nodes offer each other beside requests on keys. Values travel and
+// must not change.
+const (
+	methodJoin    uint8 = 1 // body: a membership.Meta; answer: the ring
+	methodPrepare uint8 = 2 // body: the ring to be; answer: empty
+	methodCommit  uint8 = 3 // body: the ring
+	methodAbort   uint8 = 4 // body: the ring that is not to be
+	methodRing    uint8 = 5 // answer: the ring
+	methodScan    uint8 = 6 // see scan.go
+	methodCount   uint8 = 7 // see count.go
+	methodFlush   uint8 = 8 // see flush.go
+)
+
+// maxServing bounds the services under way at a node; what comes beyond is
+// answered Overloaded.
+const maxServing = 256
+
+// calls are the services this node waits for, and those it serves.
+type calls struct {
+	mu      sync.Mutex
+	closed  bool                           // guarded by mu
+	lastID  uint64                         // guarded by mu
+	waiting map[uint64]chan<- wire.Message // guarded by mu; each takes one answer
+	serving chan struct{}                  // holds a token for each service under way
+}
+
+func (c *calls) init() {
+	c.waiting = make(map[uint64]chan<- wire.Message)
+	c.serving = make(chan struct{}, maxServing)
+}
+
+// close refuses further services.
+func (c *calls) close() {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	c.closed = true
+}
+
+// receive hands an answer to who waits for it.
+func (c *calls) receive(m *wire.Message) {
+	c.mu.Lock()
+	answer := c.waiting[m.ID]
+	delete(c.waiting, m.ID)
+	c.mu.Unlock()
+	if answer != nil {
+		answer <- wire.Message{Status: m.Status, Body: slices.Clone(m.Body)}
+	}
+}
+
+// remoteError is a service's refusal in the words of the node that gave it.
+type remoteError struct {
+	node   string
+	status wire.Status
+	text   string
+}
+
+func (e *remoteError) Error() string {
+	if e.text == "" {
+		return fmt.Sprintf("node %s: %s", e.node, e.status)
+	}
+	return fmt.Sprintf("node %s: %s", e.node, e.text)
+}
+
+// call asks a member for a service and waits for the answer.
+func (n *Node) call(ctx context.Context, to ring.NodeID, method uint8, body []byte) ([]byte, error) {
+	answer := make(chan wire.Message, 1)
+	n.calls.mu.Lock()
+	n.calls.lastID++
+	id := n.calls.lastID
+	n.calls.waiting[id] = answer
+	n.calls.mu.Unlock()
+	defer func() {
+		n.calls.mu.Lock()
+		delete(n.calls.waiting, id)
+		n.calls.mu.Unlock()
+	}()
+	m := wire.Message{Kind: wire.Control, ID: id, Method: method, Body: body, Now: int64(n.clock.Last()), Epoch: n.epoch()}
+	if deadline, ok := ctx.Deadline(); ok {
+		m.Timeout = max(time.Until(deadline), 1)
+	}
+	if err := n.rpc.Send(to, rpc.Bulk, &m); err != nil {
+		return nil, fmt.Errorf("ask node %s: %w", n.nameOf(to), err)
+	}
+	n.EndTurn()
+	select {
+	case reply := <-answer:
+		if reply.Status != wire.OK {
+			return nil, &remoteError{n.nameOf(to), reply.Status, string(reply.Body)}
+		}
+		return reply.Body, nil
+	case <-ctx.Done():
+		return nil, fmt.Errorf("ask node %s: %w", n.nameOf(to), ctx.Err())
+	case <-n.ctx.Done():
+		return nil, fmt.Errorf("ask node %s: %w", n.nameOf(to), n.ctx.Err())
+	}
+}
+
+// defaultServe bounds a service whose caller gave no time.
+const defaultServe = 10 * time.Second
+
+// acceptCall serves a call on a goroutine of its own: services read much, write
+// files and call others.
+func (n *Node) acceptCall(from ring.NodeID, m *wire.Message) {
+	reply := wire.Message{Kind: wire.ControlReply, ID: m.ID, Method: m.Method}
+	if err := n.clock.Observe(hlc.Timestamp(m.Now)); err != nil {
+		reply.Status, reply.Body = wire.Refused, []byte(err.Error())
+		n.answer(from, &reply)
+		return
+	}
+	select {
+	case n.calls.serving <- struct{}{}:
+	default:
+		reply.Status = wire.Overloaded
+		n.answer(from, &reply)
+		return
+	}
+	method, body, timeout := m.Method, slices.Clone(m.Body), m.Timeout
+	if timeout <= 0 {
+		timeout = defaultServe
+	}
+	n.calls.mu.Lock()
+	defer n.calls.mu.Unlock()
+	if n.calls.closed {
+		<-n.calls.serving
+		return
+	}
+	n.wg.Go(func() {
+		defer func() { <-n.calls.serving }()
+		ctx, cancel := context.WithTimeout(n.ctx, timeout)
+		defer cancel()
+		out, err := n.serve(ctx, method, body)
+		if err != nil {
+			reply.Status, reply.Body = wire.Failed, []byte(err.Error())
+			if errors.Is(err, ErrRefused) {
+				reply.Status = wire.Refused
+			}
+		} else {
+			reply.Body = out
+		}
+		n.answer(from, &reply)
+		n.EndTurn()
+	})
+}
+
+// answer sends an answer. That it cannot be sent means that nobody waits for it.
+func (n *Node) answer(to ring.NodeID, m *wire.Message) {
+	m.Now, m.Epoch = int64(n.clock.Last()), n.epoch()
+	_ = n.rpc.Send(to, rpc.Bulk, m)
+}
+
+// serve runs a service.
+func (n *Node) serve(ctx context.Context, method uint8, body []byte) ([]byte, error) {
+	switch method {
+	case methodJoin:
+		return n.serveJoin(ctx, body)
+	case methodPrepare:
+		return nil, n.servePrepare(body)
+	case methodCommit:
+		return nil, n.serveCommit(body)
+	case methodAbort:
+		return nil, n.serveAbort(body)
+	case methodRing:
+		if r := n.ring.Load(); r != nil {
+			return r.Encode(), nil
+		}
+		return nil, errors.New("the node has no ring yet")
+	case methodScan:
+		return n.serveScan(body)
+	case methodCount:
+		return n.serveCount(ctx, body)
+	case methodFlush:
+		return nil, n.serveFlush(body)
+	}
+	return nil, fmt.Errorf("unknown service %d", method)
+}

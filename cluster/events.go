@@ -1,0 +1,149 @@
+package cluster
+
+import (
+	"time"
+
+	"kvstore/cluster/coordinator"
+	"kvstore/cluster/membership"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/wire"
+)
+
+// events is the node as the transport and gossip see it.
+type events Node
+
+// Receive implements rpc.Handler.
+func (e *events) Receive(from ring.NodeID, m *wire.Message) {
+	n := (*Node)(e)
+	switch m.Kind {
+	case wire.Control:
+		n.acceptCall(from, m)
+	case wire.ControlReply:
+		n.calls.receive(m)
+	default:
+		n.coord.Receive(from, m)
+	}
+}
+
+// EndBatch implements rpc.Handler.
+func (e *events) EndBatch() { (*Node)(e).EndTurn() }
+
+// PeerUp implements rpc.Handler.
+func (e *events) PeerUp(id ring.NodeID) {
+	n := (*Node)(e)
+	n.observe(id, membership.Connected)
+	n.reach(id)
+	n.log.Info().Str("node", n.nameOf(id)).Msg("connected")
+}
+
+// PeerDown implements rpc.Handler.
+func (e *events) PeerDown(id ring.NodeID, reason error) {
+	n := (*Node)(e)
+	n.observe(id, membership.Disconnected)
+	n.coord.Lost(id)
+	n.EndTurn()
+	n.log.Warn().Str("node", n.nameOf(id)).Err(reason).Msg("connection lost")
+}
+
+// Alive implements membership.Events.
+func (e *events) Alive(m membership.Meta) {
+	n := (*Node)(e)
+	n.observe(m.NodeID, membership.GossipAlive)
+	n.rpc.Kick(m.NodeID)
+	n.reach(m.NodeID)
+	n.heard(m)
+}
+
+// Dead implements membership.Events.
+func (e *events) Dead(id ring.NodeID) {
+	n := (*Node)(e)
+	n.observe(id, membership.GossipDead)
+	n.reach(id)
+	n.log.Warn().Str("node", n.nameOf(id)).Msg("gossip takes the node for dead")
+}
+
+// Updated implements membership.Events.
+func (e *events) Updated(m membership.Meta) { (*Node)(e).heard(m) }
+
+// heard looks at what another node says of its ring.
+func (n *Node) heard(m membership.Meta) {
+	r := n.ring.Load()
+	if m.NodeID == n.id.Node || r == nil || m.ClusterID != r.ClusterID || m.Epoch <= r.Epoch {
+		return
+	}
+	n.newest.Store(&m)
+	select {
+	case n.news <- struct{}{}:
+	default:
+	}
+}
+
+// observe tells the tracker what happened to a node.
+func (n *Node) observe(id ring.NodeID, e membership.Event) {
+	if id == n.id.Node {
+		return
+	}
+	if c, changed := n.tracker.Observe(time.Now(), id, e); changed {
+		n.changed(c)
+	}
+}
+
+// answered notes how long a node took to answer.
+func (n *Node) answered(id ring.NodeID, d time.Duration) {
+	if c, changed := n.tracker.Answered(time.Now(), id, d); changed {
+		n.changed(c)
+	}
+}
+
+// changed acts on a node's new state.
+func (n *Node) changed(c membership.Change) {
+	n.log.Info().Str("node", n.nameOf(c.ID)).Stringer("from", c.From).Stringer("to", c.To).Msg("a node's state has changed")
+	n.reach(c.ID)
+}
+
+// watch lets time alone change states, and keeps the coordinator's idea of when
+// an answer is late.
+func (n *Node) watch() {
+	every := time.NewTicker(watchEvery)
+	defer every.Stop()
+	for {
+		select {
+		case <-n.ctx.Done():
+			return
+		case now := <-every.C:
+			for _, c := range n.tracker.Tick(now) {
+				n.changed(c)
+			}
+			if r := n.ring.Load(); r != nil {
+				for i := range r.Members {
+					n.coord.SetLate(r.Members[i].ID, n.tracker.P95(r.Members[i].ID))
+				}
+			}
+		}
+	}
+}
+
+// watchEvery is how long a state that only time changes may be out of date.
+const watchEvery = 250 * time.Millisecond
+
+// reach tells the coordinator how a node can be used.
+func (n *Node) reach(id ring.NodeID) {
+	reach := coordinator.Down
+	if n.rpc.Connected(id) {
+		reach = coordinator.Up
+		if n.tracker.State(id) != membership.Alive {
+			reach = coordinator.Slow
+		}
+	}
+	n.coord.SetReach(id, reach)
+}
+
+// nameOf returns a node's name, its id when it has none.
+func (n *Node) nameOf(id ring.NodeID) string {
+	if r := n.ring.Load(); r != nil {
+		if m := r.Member(id); m != nil {
+			return m.Name
+		}
+	}
+	return id.String()
+}

@@ -1,0 +1,116 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"sync"
+
+	"kvstore/cluster/coordinator"
+	"kvstore/cluster/hlc"
+	"kvstore/cluster/replica"
+	"kvstore/storage/key"
+)
+
+// spaceFlushed is the space of the system keys that hold, for each database (1
+// byte), the timestamp up to which it was flushed (8 bytes, big endian).
+const spaceFlushed = 0x42
+
+// FlushDB deletes every key of a database, of all databases when db is negative.
+// It needs every member: a node that missed it would bring the keys back.
+func (n *Node) FlushDB(ctx context.Context, db int) error {
+	r := n.ring.Load()
+	if r == nil {
+		return coordinator.ErrNotReady
+	}
+	for i := range r.Members {
+		if m := &r.Members[i]; m.ID != n.id.Node && !n.rpc.Connected(m.ID) {
+			return fmt.Errorf("%w: a flush needs every node, and %s cannot be reached", coordinator.ErrNoQuorum, m.Name)
+		}
+	}
+	at, err := n.clock.Now()
+	if err != nil {
+		return err
+	}
+	first, last := db, db
+	if db < 0 {
+		first, last = 0, replica.Databases-1
+	}
+	body := binary.BigEndian.AppendUint64([]byte{byte(first), byte(last)}, uint64(at))
+	errs := make([]error, len(r.Members))
+	var wg sync.WaitGroup
+	for i := range r.Members {
+		wg.Go(func() {
+			if id := r.Members[i].ID; id == n.id.Node {
+				errs[i] = n.serveFlush(body)
+			} else {
+				_, errs[i] = n.call(ctx, id, methodFlush, body)
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("%w: %w", coordinator.ErrTimeout, err)
+	}
+	return nil
+}
+
+// serveFlush empties databases at this node. The body is the first and the last
+// database, 1 byte each, and the timestamp.
+func (n *Node) serveFlush(body []byte) error {
+	if len(body) != 10 || body[0] > body[1] || body[1] >= replica.Databases {
+		return errShort
+	}
+	at := hlc.Timestamp(binary.BigEndian.Uint64(body[2:]))
+	for db := body[0]; db <= body[1]; db++ {
+		if _, err := n.db.Set(key.AppendSystem(nil, spaceFlushed, []byte{db}), body[2:]); err != nil {
+			return storeError(err)
+		}
+	}
+	if err := n.turns.commit(); err != nil {
+		return err
+	}
+	for db := body[0]; db <= body[1]; db++ {
+		n.replica.Flush(db, at)
+	}
+	n.startPurge()
+	return nil
+}
+
+// loadHorizons reads what was flushed before the node started.
+func (n *Node) loadHorizons() error {
+	for db := range uint8(replica.Databases) {
+		b, found, err := n.db.Get(nil, key.AppendSystem(nil, spaceFlushed, []byte{db}))
+		if err != nil {
+			return err
+		}
+		if found && len(b) == 8 {
+			n.replica.Flush(db, hlc.Timestamp(binary.BigEndian.Uint64(b)))
+		}
+	}
+	return nil
+}
+
+// startPurge removes flushed records in the background, once at a time: a purge
+// that meets a later flush removes what that covers too, as far as it still gets
+// there, and the rest costs only space until the next one.
+func (n *Node) startPurge() {
+	if !n.purging.CompareAndSwap(false, true) {
+		return
+	}
+	n.calls.mu.Lock()
+	defer n.calls.mu.Unlock()
+	if n.calls.closed {
+		return
+	}
+	n.wg.Go(func() {
+		defer n.purging.Store(false)
+		removed, err := n.replica.Purge(func() bool { return n.ctx.Err() != nil })
+		if err != nil {
+			n.log.Error().Err(err).Msg("flushed keys cannot be removed")
+			return
+		}
+		n.log.Info().Int("records", removed).Msg("flushed keys are removed")
+	})
+}

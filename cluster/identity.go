@@ -1,0 +1,136 @@
+package cluster
+
+import (
+	"crypto/rand"
+	"encoding/binary"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io/fs"
+	"path/filepath"
+
+	"kvstore/cluster/hlc"
+	"kvstore/cluster/ring"
+	"kvstore/storage/corrupt"
+	"kvstore/storage/vfs"
+
+	"github.com/cespare/xxhash/v2"
+)
+
+// identity is who the node is, kept in its directory.
+//
+// The node id names the directory for as long as it lives. The incarnation names
+// a history of writes: versions carry it, and it changes whenever the node may
+// have lost writes that others have seen. That is so after a loss of power
+// without a clean end, and in a directory that is a copy of another one.
+type identity struct {
+	Node        ring.NodeID `json:"node"`
+	Incarnation uint64      `json:"incarnation"`
+	// Boot is the operating system's boot the node last ran in, and Clean
+	// whether it ended there in order.
+	Boot  string `json:"boot"`
+	Clean bool   `json:"clean"`
+	// File names the directory's own place on its disk; a copy has another.
+	File string `json:"file,omitempty"`
+}
+
+const (
+	identityName = "node.json"
+	clockName    = "clock"
+	ringName     = "ring"
+)
+
+// loadIdentity reads the identity of a directory, or makes one. fresh says that
+// the directory is new, reborn that the incarnation is.
+func loadIdentity(fsys vfs.FS, dir, boot, file string) (id identity, fresh, reborn bool, err error) {
+	name := filepath.Join(dir, identityName)
+	b, err := vfs.ReadFile(fsys, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		id = identity{Node: ring.NodeID(random64() >> 1), Incarnation: random64()}
+		fresh = true
+	case err != nil:
+		return id, false, false, fmt.Errorf("read %s: %w", name, err)
+	default:
+		if err := json.Unmarshal(b, &id); err != nil || id.Node == 0 || id.Incarnation == 0 {
+			return id, false, false, &corrupt.Error{File: name, Reason: "not an identity"}
+		}
+		lost := !id.Clean && id.Boot != boot
+		copied := id.File != "" && file != "" && id.File != file
+		if lost || copied {
+			id.Incarnation = random64()
+			reborn = true
+		}
+	}
+	id.Boot, id.Clean, id.File = boot, false, file
+	return id, fresh, reborn, id.save(fsys, dir)
+}
+
+// save writes the identity.
+func (id identity) save(fsys vfs.FS, dir string) error {
+	b, err := json.MarshalIndent(id, "", "  ")
+	if err != nil {
+		return fmt.Errorf("encode identity: %w", err)
+	}
+	return writeDurably(fsys, dir, identityName, append(b, '\n'))
+}
+
+// writeDurably replaces a small file so that either the old or the new content
+// is there after any crash.
+func writeDurably(fsys vfs.FS, dir, name string, data []byte) error {
+	path := filepath.Join(dir, name)
+	if err := vfs.WriteFile(fsys, path, data); err != nil {
+		return fmt.Errorf("write %s: %w", path, err)
+	}
+	return nil
+}
+
+// random64 returns a random number that is not zero.
+func random64() uint64 {
+	var b [8]byte
+	for {
+		_, _ = rand.Read(b[:]) // never fails, by its documentation
+		if n := binary.BigEndian.Uint64(b[:]); n>>1 != 0 {
+			return n
+		}
+	}
+}
+
+// loadClock reads the bound up to which timestamps may have been issued.
+func loadClock(fsys vfs.FS, dir string) (hlc.Timestamp, error) {
+	name := filepath.Join(dir, clockName)
+	b, err := vfs.ReadFile(fsys, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return 0, nil
+	case err != nil:
+		return 0, fmt.Errorf("read %s: %w", name, err)
+	case len(b) != 16 || binary.BigEndian.Uint64(b[8:]) != xxhash.Sum64(b[:8]):
+		return 0, &corrupt.Error{File: name, Reason: "not a clock"}
+	}
+	return hlc.Timestamp(binary.BigEndian.Uint64(b)), nil
+}
+
+// saveClock writes the bound: the timestamp and its hash, 8 bytes each.
+func saveClock(fsys vfs.FS, dir string, bound hlc.Timestamp) error {
+	b := binary.BigEndian.AppendUint64(nil, uint64(bound))
+	b = binary.BigEndian.AppendUint64(b, xxhash.Sum64(b))
+	return writeDurably(fsys, dir, clockName, b)
+}
+
+// loadRing reads the ring, nil when the node is in none.
+func loadRing(fsys vfs.FS, dir string) (*ring.Ring, error) {
+	name := filepath.Join(dir, ringName)
+	b, err := vfs.ReadFile(fsys, name)
+	switch {
+	case errors.Is(err, fs.ErrNotExist):
+		return nil, nil
+	case err != nil:
+		return nil, fmt.Errorf("read %s: %w", name, err)
+	}
+	r, err := ring.Decode(b)
+	if err != nil {
+		return nil, &corrupt.Error{File: name, Reason: err.Error()}
+	}
+	return r, nil
+}

@@ -1,0 +1,383 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"kvstore/cluster/coordinator"
+	"kvstore/cluster/hlc"
+	"kvstore/cluster/membership"
+	"kvstore/cluster/replica"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/rpc"
+	"kvstore/cluster/version"
+	"kvstore/cluster/wire"
+	"kvstore/storage"
+	"kvstore/storage/vfs"
+)
+
+// Node is one server process's part in the cluster. All methods may be called
+// concurrently.
+type Node struct {
+	o       Options
+	log     zerolog.Logger
+	fs      vfs.FS
+	id      identity
+	db      *storage.DB
+	clock   *hlc.Clock
+	replica *replica.Replica
+	coord   *coordinator.Coordinator
+	turns   *turns
+	rpc     Transport
+	gossip  *membership.Members
+	tracker *membership.Tracker
+	calls   calls
+	former  former
+
+	ring   atomic.Pointer[ring.Ring]
+	joined chan struct{} // closed by adopt when the node first has a ring
+	fatal  chan error    // takes the one refusal after which the node gives up
+	news   chan struct{} // one token when a peer may have a newer ring; sent by Events
+
+	ctx    context.Context // ends with Shutdown
+	cancel context.CancelFunc
+	wg     sync.WaitGroup
+
+	adoptMu  sync.Mutex // held while a ring is adopted, a file is written under it
+	newest   atomic.Pointer[membership.Meta]
+	purging  atomic.Bool
+	shutdown sync.Once
+}
+
+// Open opens the directory and starts the node. It returns before the node is
+// in a ring, if it has to join one: see Joined.
+func Open(o Options) (*Node, error) {
+	o.ensureDefaults()
+	o.Storage.EnsureDefaults()
+	n := &Node{
+		o: o, fs: o.Storage.FS, log: o.Logger,
+		joined: make(chan struct{}), fatal: make(chan error, 1), news: make(chan struct{}, 1),
+	}
+	n.ctx, n.cancel = context.WithCancel(context.Background())
+	if err := n.open(); err != nil {
+		n.cancel()
+		if n.db != nil {
+			err = errors.Join(err, n.db.Close())
+		}
+		return nil, err
+	}
+	if err := n.connect(); err != nil {
+		return nil, errors.Join(err, n.Shutdown(context.Background()))
+	}
+	return n, nil
+}
+
+// open opens what is on disk and builds what serves it.
+func (n *Node) open() error {
+	db, err := storage.Open(n.o.Dir, n.o.Storage)
+	if err != nil {
+		return err
+	}
+	n.db = db // from here on the directory is ours alone
+	boot, file := n.o.BootID, ""
+	if boot == "" {
+		boot, file = bootID(), fileID(n.o.Dir)
+	}
+	var reborn bool
+	if n.id, _, reborn, err = loadIdentity(n.fs, n.o.Dir, boot, file); err != nil {
+		return err
+	}
+	if reborn {
+		n.log.Warn().Msg("the node may have lost its last writes, or is a copy: it continues under a new incarnation")
+	}
+	reserved, err := loadClock(n.fs, n.o.Dir)
+	if err != nil {
+		return err
+	}
+	known, err := loadRing(n.fs, n.o.Dir)
+	if err != nil {
+		return err
+	}
+	if known != nil && known.ClusterName != n.o.ClusterName {
+		return fmt.Errorf("%w: it is of cluster %q, not of %q", ErrOtherCluster, known.ClusterName, n.o.ClusterName)
+	}
+	n.clock = hlc.New(hlc.Options{
+		Now: n.o.Now, Reserved: reserved,
+		Reserve: func(bound hlc.Timestamp) error { return saveClock(n.fs, n.o.Dir, bound) },
+	})
+	n.turns = newTurns(db, func() {
+		if n.rpc != nil {
+			n.rpc.Flush()
+		}
+	})
+	n.replica = replica.New(store{db}, replica.Options{EndTurn: func() { n.EndTurn() }})
+	if err := n.loadHorizons(); err != nil {
+		return err
+	}
+	n.tracker = membership.NewTracker(membership.TrackerOptions{})
+	n.coord = coordinator.New(coordinator.Options{
+		Self: n.id.Node, Incarnation: version.Incarnation(n.id.Incarnation),
+		Clock: n.clock, Replica: n.replica, Transport: foreground{n}, Ops: n.o.Ops,
+		Defaults:    n.o.Replication.Levels,
+		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
+		Answered: n.answered, TimedOut: func(id ring.NodeID) { n.observe(id, membership.TimedOut) },
+		Overloaded: rpc.ErrOverloaded,
+		Logger:     n.log,
+	})
+	n.calls.init()
+	if known != nil {
+		n.ring.Store(known)
+		n.coord.SetRing(known, false)
+		close(n.joined)
+	}
+	n.startCount()
+	return nil
+}
+
+// foreground is the transport as the coordinator uses it.
+type foreground struct{ n *Node }
+
+func (f foreground) Send(to ring.NodeID, m *wire.Message) error {
+	return f.n.rpc.Send(to, rpc.Foreground, m)
+}
+
+// settleClock waits until the clock, which starts again at the bound reserved by
+// the run before, is no further ahead than other nodes accept.
+func (n *Node) settleClock() {
+	if lead := n.clock.Lead() - hlc.DefaultMaxAhead/2; lead > 0 {
+		n.log.Info().Dur("wait", lead).Msg("the clock waits for what was reserved before the restart")
+		time.Sleep(lead)
+	}
+}
+
+// connect starts talking to other nodes.
+func (n *Node) connect() error {
+	n.settleClock()
+	if err := n.clock.Extend(); err != nil {
+		return fmt.Errorf("reserve time: %w", err)
+	}
+	n.wg.Go(n.keepClock)
+	o := rpc.Options{
+		Self: n.id.Node, Listen: n.o.RPC, Handler: (*events)(n), Secret: n.o.Secret, Logger: n.log,
+		ClusterID: func() uint64 {
+			if r := n.ring.Load(); r != nil {
+				return r.ClusterID
+			}
+			return 0
+		},
+		Epoch:       n.epoch,
+		BeforeFlush: n.turns.commit,
+		RTT:         n.answered,
+	}
+	var err error
+	if n.o.Transport != nil {
+		n.rpc, err = n.o.Transport((*events)(n), o)
+	} else {
+		n.rpc, err = rpc.New(o)
+	}
+	if err != nil {
+		return err
+	}
+	if n.o.RPC == "" || portIsZero(n.o.RPC) {
+		n.o.RPC = n.rpc.Addr().String()
+	}
+	if n.ring.Load() == nil && len(n.o.Join) == 0 {
+		if err := n.found(); err != nil {
+			return err
+		}
+	}
+	seeds := slices.Clone(n.o.Join)
+	if r := n.ring.Load(); r != nil {
+		for i := range r.Members {
+			if m := &r.Members[i]; m.ID != n.id.Node && !slices.Contains(seeds, m.Gossip) {
+				seeds = append(seeds, m.Gossip)
+			}
+		}
+		n.rpc.SetPeers(peersOf(r))
+	}
+	n.gossip, err = membership.Start(membership.Options{
+		Self: n.meta(), Label: n.o.ClusterName, Secret: n.o.Secret, Bind: n.o.Gossip,
+		Transport: n.o.GossipTransport, Seeds: seeds, Events: (*events)(n), Logger: n.log,
+	})
+	if err != nil {
+		return err
+	}
+	n.wg.Go(n.keepRing)
+	n.wg.Go(n.watch)
+	if n.ring.Load() == nil {
+		n.wg.Go(n.join)
+	}
+	return nil
+}
+
+// meta is what this node says of itself.
+func (n *Node) meta() membership.Meta {
+	m := membership.Meta{
+		NodeID: n.id.Node, Incarnation: n.id.Incarnation,
+		Name: n.o.Name, DC: n.o.DC, Rack: n.o.Rack, Weight: n.o.Weight,
+		RPC: n.o.RPC, Client: n.o.Client, Gossip: n.o.Gossip,
+	}
+	if r := n.ring.Load(); r != nil {
+		m.ClusterID, m.Epoch, m.RingHash = r.ClusterID, r.Epoch, r.Hash()
+	}
+	return m
+}
+
+// member is this node as a member of a ring.
+func (n *Node) member() ring.Member {
+	return memberOf(n.meta())
+}
+
+func memberOf(m membership.Meta) ring.Member {
+	return ring.Member{
+		ID: m.NodeID, Incarnation: m.Incarnation, Name: m.Name, DC: m.DC, Rack: m.Rack,
+		Weight: m.Weight, RPC: m.RPC, Gossip: m.Gossip, Client: m.Client,
+	}
+}
+
+func peersOf(r *ring.Ring) []rpc.Peer {
+	peers := make([]rpc.Peer, 0, len(r.Members))
+	for i := range r.Members {
+		peers = append(peers, rpc.Peer{ID: r.Members[i].ID, Addr: r.Members[i].RPC})
+	}
+	return peers
+}
+
+func (n *Node) epoch() ring.Epoch {
+	if r := n.ring.Load(); r != nil {
+		return r.Epoch
+	}
+	return 0
+}
+
+// keepClock keeps the clock's bound ahead of its use.
+func (n *Node) keepClock() {
+	every := time.NewTicker(hlc.DefaultWindow / 8)
+	defer every.Stop()
+	failing := false
+	for {
+		if n.clock.Low() {
+			err := n.clock.Extend()
+			if err != nil && !failing {
+				n.log.Error().Err(err).Msg("the clock's bound cannot be written")
+			}
+			failing = err != nil
+		}
+		select {
+		case <-n.ctx.Done():
+			return
+		case <-every.C:
+		}
+	}
+}
+
+// Joined is closed once the node has a ring. Refused then never delivers.
+func (n *Node) Joined() <-chan struct{} { return n.joined }
+
+// Refused delivers at most one error, which wraps ErrRefused, when the cluster
+// does not take the node in and asking again would not help.
+func (n *Node) Refused() <-chan error { return n.fatal }
+
+// Ready returns nil when the node is in a ring and takes requests.
+func (n *Node) Ready() error {
+	if n.ring.Load() == nil {
+		return coordinator.ErrNotReady
+	}
+	if err := n.db.WriteError(); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// Submit starts a request on one key; see coordinator.Request.
+func (n *Node) Submit(r *coordinator.Request) { n.coord.Submit(r) }
+
+// EndTurn ends a turn: false when replies have to wait for OnCommitted.
+func (n *Node) EndTurn() bool { return n.turns.end() }
+
+// OnCommitted reports whether replies may leave now. If not, fn is called once:
+// with nil when they may, with an error when what they say may not be true.
+func (n *Node) OnCommitted(fn func(error)) bool { return n.turns.onCommitted(fn) }
+
+// Do runs a request and waits for its end, which its timeout bounds, and for its
+// commit. It returns the request's Err.
+func (n *Node) Do(_ context.Context, r *coordinator.Request) error {
+	done := make(waitForIt, 1)
+	r.Owner = done
+	n.Submit(r)
+	n.EndTurn()
+	<-done
+	if err := n.turns.commit(); err != nil && r.Err == nil {
+		r.Err = coordinator.ErrTimeout
+	}
+	return r.Err
+}
+
+// waitForIt is the owner of a request that somebody waits for.
+type waitForIt chan struct{}
+
+// Complete implements coordinator.Completer.
+func (w waitForIt) Complete(*coordinator.Request) { w <- struct{}{} }
+
+// SetReplication changes the levels of requests that name none.
+func (n *Node) SetReplication(l coordinator.Levels) { n.coord.SetDefaults(l.Or(n.coord.Defaults())) }
+
+// Replication returns N and the levels of requests that name none.
+func (n *Node) Replication() (int, coordinator.Levels) { return n.o.Replication.N, n.coord.Defaults() }
+
+// Storage returns the engine's figures.
+func (n *Node) Storage() storage.Metrics { return n.db.Metrics() }
+
+// Requests returns what requests met with.
+func (n *Node) Requests() *coordinator.Metrics { return &n.coord.Metrics }
+
+// Waiting returns how many requests wait for other nodes.
+func (n *Node) Waiting() int { return n.coord.Waiting() }
+
+// Shutdown leaves the cluster and closes the directory. Requests under way end
+// with an error; the caller has answered its clients before.
+func (n *Node) Shutdown(ctx context.Context) error {
+	var err error
+	n.shutdown.Do(func() { err = n.stop(ctx) })
+	return err
+}
+
+// leaveWithin bounds how long a parting node tells the others.
+const leaveWithin = 500 * time.Millisecond
+
+func (n *Node) stop(context.Context) error {
+	var errs []error
+	n.cancel()
+	if n.gossip != nil {
+		errs = append(errs, n.gossip.Leave(leaveWithin))
+	}
+	n.EndTurn()
+	n.coord.Close()
+	n.calls.close()
+	n.wg.Wait()
+	if n.gossip != nil {
+		errs = append(errs, n.gossip.Close())
+	}
+	if n.rpc != nil {
+		errs = append(errs, n.rpc.Close())
+	}
+	n.replica.Close()
+	n.turns.stop()
+	healthy := n.db.WriteError() == nil
+	if healthy {
+		errs = append(errs, n.db.Commit())
+	}
+	errs = append(errs, n.db.Close())
+	if err := errors.Join(errs...); err != nil || !healthy {
+		return err
+	}
+	n.id.Clean = true
+	return n.id.save(n.fs, n.o.Dir)
+}

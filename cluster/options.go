@@ -1,0 +1,113 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"net"
+	"time"
+
+	"github.com/hashicorp/memberlist"
+	"github.com/rs/zerolog"
+
+	"kvstore/cluster/coordinator"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/rpc"
+	"kvstore/cluster/wire"
+	"kvstore/storage"
+)
+
+// Options configure a node. Dir, Gossip, RPC and Ops are required.
+type Options struct {
+	Dir     string
+	Storage storage.Options
+
+	Name, DC, Rack string
+	Weight         float64
+
+	ClusterName string
+	Gossip      string   // address of the membership protocol
+	RPC         string   // address of requests between nodes
+	Client      string   // address that clients are told to use
+	Join        []string // gossip addresses of members; empty founds a cluster
+	Partitions  int      // of a cluster that is founded
+	Secret      []byte
+
+	Replication Replication
+	// Ops are the operations other nodes may forward to this one, by name.
+	Ops map[string]*coordinator.Op
+
+	Logger zerolog.Logger
+
+	// The rest is for simulation.
+
+	// Transport, when set, carries messages instead of TCP.
+	Transport func(h rpc.Handler, o rpc.Options) (Transport, error)
+	// GossipTransport, when set, carries gossip instead of UDP and TCP.
+	GossipTransport memberlist.Transport
+	// BootID, when set, replaces the operating system's: a new one after an
+	// unclean end means that what was not flushed is lost.
+	BootID string
+	// Now, when set, is the node's physical clock.
+	Now func() time.Time
+}
+
+// Replication says how many copies there are and how many must answer.
+type Replication struct {
+	N                         int
+	Levels                    coordinator.Levels
+	ReadTimeout, WriteTimeout time.Duration
+}
+
+// Transport carries messages between nodes; package rpc's is the real one.
+type Transport interface {
+	SetPeers(peers []rpc.Peer)
+	Send(to ring.NodeID, class rpc.Class, m *wire.Message) error
+	Flush()
+	Call(ctx context.Context, addr string, m *wire.Message) (*wire.Message, error)
+	Connected(id ring.NodeID) bool
+	Kick(id ring.NodeID)
+	Addr() net.Addr
+	Close() error
+}
+
+// Errors of Open and Joined that a person has to act on.
+var (
+	// ErrOtherCluster: the directory belongs to a cluster of another name.
+	ErrOtherCluster = errors.New("the directory belongs to another cluster")
+	// ErrRefused: the cluster does not take the node in; the text has the
+	// cluster's reason.
+	ErrRefused = errors.New("the cluster refused the node")
+)
+
+// ensureDefaults fills in what is zero.
+func (o *Options) ensureDefaults() {
+	if o.Name == "" {
+		o.Name = "node"
+	}
+	if o.DC == "" {
+		o.DC = "dc1"
+	}
+	if o.Rack == "" {
+		o.Rack = "rack1"
+	}
+	if o.Weight == 0 {
+		o.Weight = 1
+	}
+	if o.ClusterName == "" {
+		o.ClusterName = "kvstore"
+	}
+	r := &o.Replication
+	if r.N == 0 {
+		r.N = ring.DefaultN
+	}
+	r.Levels = r.Levels.Or(coordinator.Levels{R: coordinator.Quorum, W: coordinator.Quorum, Mode: coordinator.Sloppy})
+	if r.ReadTimeout == 0 {
+		r.ReadTimeout = 500 * time.Millisecond
+	}
+	if r.WriteTimeout == 0 {
+		r.WriteTimeout = time.Second
+	}
+	if o.Now == nil {
+		o.Now = time.Now
+	}
+}

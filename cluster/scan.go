@@ -1,0 +1,295 @@
+package cluster
+
+import (
+	"cmp"
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"sync"
+
+	"kvstore/cluster/coordinator"
+	"kvstore/cluster/hlc"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/version"
+	"kvstore/storage/key"
+)
+
+// ScanQuery asks for a page of keys.
+type ScanQuery struct {
+	DB     uint8
+	Cursor uint64 // 0 begins; afterwards the Cursor of the page before
+	Count  int    // about how many keys to return
+	Slot   int    // only this slot; -1 for all
+	Levels coordinator.Levels
+}
+
+// ScanPage is some keys, and where to go on; a zero Cursor is the end. A page
+// may be empty without being the last.
+type ScanPage struct {
+	Cursor uint64
+	Keys   [][]byte
+}
+
+const (
+	// maxPage bounds the keys of a page, whatever is asked.
+	maxPage = 10000
+	// maxHops bounds the ranges read for one page, so that a page of a nearly
+	// empty database returns with a cursor instead of reading everything.
+	maxHops = 64
+)
+
+// Scan reads a page of live keys in the order of their tokens. Each range is
+// read from as many replicas as R says, so every key whose write reached W of
+// them is seen. A key that is there throughout is returned whichever nodes the
+// pages are asked of: a cursor is a token, and tokens do not change.
+func (n *Node) Scan(ctx context.Context, q ScanQuery) (ScanPage, error) {
+	v := n.ring.Load()
+	if v == nil {
+		return ScanPage{}, coordinator.ErrNotReady
+	}
+	from, end := ring.Token(q.Cursor), ring.TokenEnd
+	if q.Slot >= 0 {
+		lo := ring.Token(q.Slot) << 48
+		from, end = max(from, lo), lo+1<<48
+	}
+	if from >= end {
+		return ScanPage{}, nil
+	}
+	count := min(max(q.Count, 1), maxPage)
+	var page ScanPage
+	for range maxHops {
+		hi := min(n.sameReplicas(v, from), end)
+		found, next, err := n.scanRange(ctx, v, q, from, hi, count-len(page.Keys))
+		if err != nil {
+			return ScanPage{}, err
+		}
+		page.Keys = append(page.Keys, found...)
+		if from = next; from >= end {
+			return page, nil
+		}
+		if len(page.Keys) >= count {
+			break
+		}
+	}
+	page.Cursor = uint64(from)
+	return page, nil
+}
+
+// sameReplicas returns the end of the run of partitions, from that of t on, that
+// the same nodes hold.
+func (n *Node) sameReplicas(r *ring.Ring, t ring.Token) ring.Token {
+	p := r.PartitionOf(t)
+	set := sorted(r.Replicas(p))
+	for int(p)+1 < r.Q && slices.Equal(sorted(r.Replicas(p+1)), set) {
+		p++
+	}
+	_, hi := r.TokenRange(p)
+	return hi
+}
+
+func sorted(ids []ring.NodeID) []ring.NodeID {
+	return slices.Sorted(slices.Values(ids))
+}
+
+// found is what one replica says of one key.
+type found struct {
+	token ring.Token
+	name  []byte
+	dot   version.Dot
+	live  bool
+}
+
+// scanRange reads up to about limit keys of a range that R replicas hold all of,
+// and returns where to go on.
+func (n *Node) scanRange(ctx context.Context, r *ring.Ring, q ScanQuery, lo, hi ring.Token, limit int) (keys [][]byte, next ring.Token, err error) {
+	replicas := r.Replicas(r.PartitionOf(lo))
+	level := q.Levels.Or(n.coord.Defaults()).R
+	need := min(max(level.Count(len(replicas), len(replicas)), 1), len(replicas))
+	lists, err := n.askReplicas(ctx, replicas, need, scanBody{q.DB, lo, hi, limit})
+	if err != nil {
+		return nil, 0, err
+	}
+	next = hi
+	var all []found
+	for _, l := range lists {
+		if l.more {
+			next = min(next, l.items[len(l.items)-1].token+1)
+		}
+		all = append(all, l.items...)
+	}
+	slices.SortFunc(all, func(a, b found) int {
+		return cmp.Or(cmp.Compare(a.token, b.token), slices.Compare(a.name, b.name), -a.dot.Compare(b.dot))
+	})
+	for i := range all {
+		f := &all[i]
+		if f.token >= next {
+			break
+		}
+		if i > 0 && all[i-1].token == f.token && slices.Equal(all[i-1].name, f.name) {
+			continue // an older view of the same key
+		}
+		if f.live {
+			keys = append(keys, f.name)
+		}
+	}
+	return keys, next, nil
+}
+
+// askReplicas scans at need replicas, this node first, the others in order.
+func (n *Node) askReplicas(ctx context.Context, replicas []ring.NodeID, need int, q scanBody) ([]foundList, error) {
+	var usable []ring.NodeID
+	for _, id := range replicas {
+		if id == n.id.Node {
+			usable = slices.Insert(usable, 0, id)
+		} else if n.rpc.Connected(id) {
+			usable = append(usable, id)
+		}
+	}
+	if len(usable) < need {
+		return nil, coordinator.ErrNoQuorum
+	}
+	lists := make([]foundList, need)
+	errs := make([]error, need)
+	var wg sync.WaitGroup
+	body := q.append(nil)
+	for i := range need {
+		wg.Go(func() {
+			var answer []byte
+			if usable[i] == n.id.Node {
+				answer, errs[i] = n.serveScan(body)
+			} else {
+				answer, errs[i] = n.call(ctx, usable[i], methodScan, body)
+			}
+			if errs[i] == nil {
+				lists[i], errs[i] = decodeFound(answer)
+			}
+		})
+	}
+	wg.Wait()
+	if err := errors.Join(errs...); err != nil {
+		if ctx.Err() != nil {
+			return nil, coordinator.ErrTimeout
+		}
+		return nil, err
+	}
+	return lists, nil
+}
+
+// scanBody is the request of a scan: db (1), lo, hi (8 each), limit (4), big
+// endian.
+type scanBody struct {
+	db     uint8
+	lo, hi ring.Token
+	limit  int
+}
+
+func (q scanBody) append(dst []byte) []byte {
+	dst = append(dst, q.db)
+	dst = binary.BigEndian.AppendUint64(dst, uint64(q.lo))
+	dst = binary.BigEndian.AppendUint64(dst, uint64(q.hi))
+	return binary.BigEndian.AppendUint32(dst, uint32(q.limit))
+}
+
+var errShort = errors.New("malformed body of a service")
+
+func decodeScan(b []byte) (q scanBody, err error) {
+	if len(b) != 21 {
+		return q, errShort
+	}
+	q = scanBody{b[0], ring.Token(binary.BigEndian.Uint64(b[1:])), ring.Token(binary.BigEndian.Uint64(b[9:])), int(binary.BigEndian.Uint32(b[17:]))}
+	if q.lo > ring.TokenEnd || q.hi > ring.TokenEnd || q.limit < 1 || q.limit > maxPage {
+		return q, errShort
+	}
+	return q, nil
+}
+
+// foundList is the answer of a scan: more (1), then for each key its token (8),
+// dot (8 node, 8 time), live (1), length (uvarint) and name.
+type foundList struct {
+	more  bool
+	items []found
+}
+
+// serveScan lists what this node holds of a range.
+func (n *Node) serveScan(body []byte) ([]byte, error) {
+	q, err := decodeScan(body)
+	if err != nil {
+		return nil, err
+	}
+	out := []byte{0}
+	now := n.o.Now().UnixMilli()
+	count, last := 0, ring.Token(0)
+	lower, upper := key.AppendToken(nil, uint64(q.lo)), key.AppendToken(nil, uint64(q.hi))
+	var bad error
+	err = store{n.db}.Scan(lower, upper, func(k, value []byte) bool {
+		token, db, name, err := key.ParseUser(k)
+		if err != nil {
+			bad = err
+			return false
+		}
+		if db != q.db {
+			return true
+		}
+		if count >= q.limit && ring.Token(token) != last {
+			out[0] = 1
+			return false
+		}
+		dot, kind, deadline, err := version.PeekNewest(value)
+		if err != nil {
+			bad = fmt.Errorf("%w: object of key %q: %w", coordinator.ErrCorrupt, name, err)
+			return false
+		}
+		if dot.Time <= n.replica.Horizon(db) {
+			return true
+		}
+		live := kind != version.Tombstone && !version.Expired(deadline, now)
+		last = ring.Token(token)
+		count++
+		out = appendFound(out, last, dot, live, name)
+		return true
+	})
+	return out, errors.Join(err, bad)
+}
+
+func appendFound(out []byte, t ring.Token, d version.Dot, live bool, name []byte) []byte {
+	out = binary.BigEndian.AppendUint64(out, uint64(t))
+	out = binary.BigEndian.AppendUint64(out, uint64(d.Node))
+	out = binary.BigEndian.AppendUint64(out, uint64(d.Time))
+	l := byte(0)
+	if live {
+		l = 1
+	}
+	out = append(out, l)
+	out = binary.AppendUvarint(out, uint64(len(name)))
+	return append(out, name...)
+}
+
+func decodeFound(b []byte) (l foundList, err error) {
+	if len(b) == 0 {
+		return l, errShort
+	}
+	l.more = b[0] == 1
+	for b = b[1:]; len(b) > 0; {
+		if len(b) < 26 {
+			return l, errShort
+		}
+		size, used := binary.Uvarint(b[25:])
+		if used <= 0 || size > uint64(len(b)-25-used) {
+			return l, errShort
+		}
+		name := b[25+used : 25+used+int(size)]
+		l.items = append(l.items, found{
+			token: ring.Token(binary.BigEndian.Uint64(b)),
+			dot:   version.Dot{Node: version.Incarnation(binary.BigEndian.Uint64(b[8:])), Time: hlc.Timestamp(binary.BigEndian.Uint64(b[16:]))},
+			live:  b[24] == 1,
+			name:  name,
+		})
+		b = b[25+used+int(size):]
+	}
+	if l.more && len(l.items) == 0 {
+		return l, errShort
+	}
+	return l, nil
+}

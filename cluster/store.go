@@ -1,0 +1,73 @@
+package cluster
+
+import (
+	"errors"
+	"fmt"
+
+	"kvstore/cluster/coordinator"
+	"kvstore/storage"
+)
+
+// store is the engine as the replica uses it, its errors under the names that
+// requests know.
+type store struct{ db *storage.DB }
+
+func (s store) Get(dst, key []byte) ([]byte, bool, error) {
+	value, found, err := s.db.Get(dst, key)
+	if err != nil {
+		err = storeError(err)
+	}
+	return value, found, err
+}
+
+func (s store) TryGet(dst, key []byte) ([]byte, bool, bool, error) {
+	value, found, ready, err := s.db.TryGet(dst, key)
+	if err != nil {
+		err = storeError(err)
+	}
+	return value, found, ready, err
+}
+
+func (s store) Set(key, value []byte) error {
+	if _, err := s.db.Set(key, value); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+func (s store) Delete(key []byte) error {
+	if _, err := s.db.Delete(key); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// Scan walks a consistent view of a range.
+func (s store) Scan(lower, upper []byte, fn func(key, value []byte) bool) error {
+	it, err := s.db.NewIter(storage.IterOptions{Lower: lower, Upper: upper})
+	if err != nil {
+		return storeError(err)
+	}
+	for ok := it.First(); ok && fn(it.Key(), it.Value()); ok = it.Next() {
+	}
+	if err := errors.Join(it.Err(), it.Close()); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// storeError names an error of the engine as requests know it.
+func storeError(err error) error {
+	var name error
+	switch {
+	case errors.Is(err, storage.ErrFull):
+		name = coordinator.ErrFull
+	case errors.Is(err, storage.ErrReadOnly):
+		name = coordinator.ErrReadOnly
+	case storage.IsCorrupt(err):
+		name = coordinator.ErrCorrupt
+	default:
+		return err
+	}
+	return fmt.Errorf("%w: %w", name, err)
+}
