@@ -26,16 +26,39 @@ func (s *session) dispatch(args [][]byte) bool {
 		s.reject([]byte("-" + resp.ErrTextNoAuth + "\r\n"))
 		return true
 	}
+	if cmd.Rewrite != nil {
+		return s.rewrite(cmd, args)
+	}
+	return s.run(cmd, args, s.Levels)
+}
+
+// run takes the branch of the command's running half.
+func (s *session) run(cmd *command.Command, args [][]byte, levels coordinator.Levels) bool {
 	switch {
 	case cmd.Op != nil:
-		return s.runOp(cmd, args)
+		return s.runOp(cmd, args, levels)
 	case cmd.Local != nil:
-		s.runLocal(cmd, args)
+		s.runLocal(cmd, args, levels)
 		return true
 	case cmd.Scatter != nil:
-		return s.runScatter(cmd, args)
+		return s.runScatter(cmd, args, levels)
 	}
-	return s.runWait(cmd, args)
+	return s.runWait(cmd, args, levels)
+}
+
+// rewrite runs the command that another one stands for, at its levels.
+func (s *session) rewrite(cmd *command.Command, args [][]byte) bool {
+	c := &command.Ctx{Session: &s.Session, Env: s.server.env, Args: args, Levels: s.Levels}
+	inner, levels, ok := cmd.Rewrite(c)
+	text := c.Out
+	if ok {
+		if cmd, text = s.server.table.Resolve(nil, inner); cmd != nil {
+			return s.run(cmd, inner, levels.Or(s.Levels))
+		}
+	}
+	s.begin(cmd)
+	s.reject(text)
+	return true
 }
 
 // begin counts a command that will be answered.
@@ -75,7 +98,7 @@ func (s *session) muted() bool {
 
 // runLocal runs a command that never waits. Its reply goes to the output, or
 // into a slot behind what is parked.
-func (s *session) runLocal(cmd *command.Command, args [][]byte) {
+func (s *session) runLocal(cmd *command.Command, args [][]byte, levels coordinator.Levels) {
 	s.begin(cmd)
 	began := time.Now()
 	parked := s.pipeline.len() > 0
@@ -85,12 +108,9 @@ func (s *session) runLocal(cmd *command.Command, args [][]byte) {
 	} else if dst == nil {
 		dst = s.output()
 	}
-	if cmd.Flags&command.Admin != 0 {
-		s.publish() // CLIENT LIST shows its own client as it is now
-	}
 	from, skipping := len(dst.b), s.Reply == command.ReplySkip
 	c := &s.ctx
-	c.Args, c.Out, c.Err = args, dst.b, nil
+	c.Args, c.Levels, c.Out, c.Err = args, levels, dst.b, nil
 	cmd.Local(c)
 	dst.b = c.Out
 	if c.Err != nil {
@@ -174,17 +194,17 @@ func (c *call) Run() {
 const timedOne = 16
 
 // prepare fills in a call for one key.
-func (s *session) prepare(cmd *command.Command, op *coordinator.Op, key []byte, args [][]byte) *call {
+func (s *session) prepare(cmd *command.Command, op *coordinator.Op, key []byte, args [][]byte, levels coordinator.Levels) *call {
 	c := s.server.pools.call()
 	c.session, c.cmd = s, cmd
 	c.Op, c.Key, c.Args = op, key, args
-	c.DB, c.Proto, c.Levels = s.DB, s.Proto, s.Levels
+	c.DB, c.Proto, c.Levels = s.DB, s.Proto, levels
 	c.Out = c.Out[:0]
 	return c
 }
 
 // runOp submits an operation on one key.
-func (s *session) runOp(cmd *command.Command, args [][]byte) bool {
+func (s *session) runOp(cmd *command.Command, args [][]byte, levels coordinator.Levels) bool {
 	key := args[cmd.FirstKey]
 	if s.pipeline.undone > 0 && s.pipeline.conflicts(s.hash(key), cmd.Op.Write) {
 		return false
@@ -193,7 +213,7 @@ func (s *session) runOp(cmd *command.Command, args [][]byte) bool {
 	if s.server.options.Redirect != nil && s.redirected(key) {
 		return true
 	}
-	c := s.prepare(cmd, cmd.Op, key, args)
+	c := s.prepare(cmd, cmd.Op, key, args, levels)
 	c.began = time.Time{}
 	if s.ran%timedOne == 0 {
 		c.began = time.Now()

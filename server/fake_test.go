@@ -118,6 +118,8 @@ func (f *fakeCluster) OnCommitted(fn func(error)) bool {
 	return false
 }
 
+func (f *fakeCluster) Replication() (int, coordinator.Levels) { return 3, coordinator.Levels{} }
+
 // commit tells everybody who waits that the log is on disk, or is not.
 func (f *fakeCluster) commit(err error) {
 	f.mu.Lock()

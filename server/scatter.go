@@ -30,7 +30,7 @@ func (g *gather) Run() {
 }
 
 // runScatter submits an operation for each key of a command.
-func (s *session) runScatter(cmd *command.Command, args [][]byte) bool {
+func (s *session) runScatter(cmd *command.Command, args [][]byte, levels coordinator.Levels) bool {
 	if s.pipeline.undone > 0 && s.pipeline.conflicts(allKeys, cmd.Scatter.Op.Write) {
 		return false
 	}
@@ -49,7 +49,7 @@ func (s *session) runScatter(cmd *command.Command, args [][]byte) bool {
 	g.holds.Store(int64(n) + 1)
 	for i := range n {
 		key, part := cmd.Scatter.Part(cmd, args, i)
-		c := s.prepare(cmd, cmd.Scatter.Op, key, part)
+		c := s.prepare(cmd, cmd.Scatter.Op, key, part, levels)
 		c.gather = g
 		g.parts[i], g.calls[i] = &c.Request, c
 		s.server.cluster.Submit(&c.Request)

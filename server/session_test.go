@@ -159,10 +159,79 @@ func TestStrangers(t *testing.T) {
 	if got := p.send("*1000000000\r\n"); got != "-ERR Protocol error: unauthenticated multibulk length\r\n" || !p.closing {
 		t.Errorf("endless frame before AUTH: %q", got)
 	}
-	s, p := open(t, newFake(), Options{Env: env})
-	s.all()[0].Authenticated = true // what AUTH does
-	if got := p.send(cmd("GET", "a")); got != "$-1\r\n" {
-		t.Errorf("after AUTH: %q", got)
+	_, p = open(t, newFake(), Options{Env: env})
+	large := cmd("SET", "a", strings.Repeat("v", 20_000)) + cmd("GET", "b")
+	if got := p.send(cmd("AUTH", "wrong") + cmd("AUTH", "secret") + large); got != "-WRONGPASS invalid username-password pair or user is disabled.\r\n+OK\r\n+OK\r\n$-1\r\n" {
+		t.Errorf("AUTH: %q", got)
+	}
+	_, p = open(t, newFake(), Options{Env: env})
+	if got := p.send(large); got != "-ERR Protocol error: unauthenticated bulk length\r\n" {
+		t.Errorf("a large value before AUTH: %q", got)
+	}
+}
+
+func TestReplyModes(t *testing.T) {
+	f := newFake()
+	hold := false
+	f.hold = func(*coordinator.Request) bool { return hold }
+	_, p := open(t, f, Options{})
+	reply := func(mode string) string { return cmd("CLIENT", "REPLY", mode) }
+	get := cmd("GET", "a")
+	for _, c := range []struct{ in, want string }{
+		{reply("SKIP") + get + get, "$-1\r\n"},
+		{reply("SKIP") + cmd("NOPE") + get, "$-1\r\n"},
+		{reply("SKIP") + cmd("MGET", "a", "b") + get, "$-1\r\n"},
+		{reply("SKIP") + cmd("PING") + get, "$-1\r\n"},
+		{reply("SKIP") + reply("SKIP") + get + get, "$-1\r\n"},
+		{reply("OFF") + get + cmd("PING") + cmd("NOPE"), ""},
+		{reply("OFF") + get + reply("ON") + get, "+OK\r\n$-1\r\n"},
+	} {
+		for _, hold = range []bool{false, true} {
+			got := p.send(c.in)
+			for f.waitingRequests() > 0 {
+				f.release(0)
+				got += p.take()
+			}
+			if got != c.want {
+				t.Errorf("hold %v %q: %q, want %q", hold, c.in, got, c.want)
+			}
+		}
+	}
+}
+
+func TestLocalCommandsBehindParkedOnes(t *testing.T) {
+	f := newFake()
+	f.hold = func(*coordinator.Request) bool { return true }
+	_, p := open(t, f, Options{})
+	if got := p.send(cmd("SET", "a", "1") + cmd("PING") + cmd("SELECT", "3") + cmd("SET", "a", "2") + cmd("QUIT") + cmd("PING")); got != "" {
+		t.Errorf("answered %q before the first command is", got)
+	}
+	f.release(1)
+	if got := p.take(); got != "" || p.closing {
+		t.Errorf("answered %q out of order", got)
+	}
+	f.release(0)
+	if got := p.take(); got != "+OK\r\n+PONG\r\n+OK\r\n+OK\r\n+OK\r\n" || !p.closing {
+		t.Errorf("got %q, closing %v", got, p.closing)
+	}
+	if string(*f.data["\x00a"]) != "1" || string(*f.data["\x03a"]) != "2" {
+		t.Error("SELECT did not take effect where it stood")
+	}
+}
+
+func TestQuorumCall(t *testing.T) {
+	f := newFake()
+	var levels []coordinator.Levels
+	f.hold = func(r *coordinator.Request) bool { levels = append(levels, r.Levels); return false }
+	_, p := open(t, f, Options{})
+	if got := p.send(cmd("QUORUM", "CALL", "all", "-", "GET", "a") + cmd("GET", "a") + cmd("QUORUM", "CALL", "-", "two", "MSET", "a", "1")); got != "$-1\r\n$-1\r\n+OK\r\n" {
+		t.Errorf("%q", got)
+	}
+	if len(levels) != 3 || levels[0].R != coordinator.All || levels[1].R != 0 || levels[2].W != coordinator.Two {
+		t.Errorf("levels %v", levels)
+	}
+	if got := p.send(cmd("QUORUM", "CALL", "many", "-", "GET", "a")); !strings.HasPrefix(got, "-ERR") || strings.Count(got, "\r\n") != 1 {
+		t.Errorf("a bad level: %q", got)
 	}
 }
 
@@ -330,20 +399,5 @@ func BenchmarkSession(b *testing.B) {
 				}
 			})
 		}
-	}
-}
-
-func TestRequestsAllocateNothing(t *testing.T) {
-	_, p := open(t, newFake(), Options{})
-	in := []byte(cmd("SET", "k", "some value") + cmd("GET", "k"))
-	run := func() {
-		p.session.Receive(in)
-		p.session.Seal()
-		p.session.Flush()
-		p.sent = p.sent[:0]
-	}
-	run()
-	if n := testing.AllocsPerRun(1000, run); n > 0.5 {
-		t.Errorf("%v allocations for a SET and a GET", n)
 	}
 }

@@ -5,6 +5,7 @@ import (
 	"sync"
 	"time"
 
+	"kvstore/cluster/coordinator"
 	"kvstore/resp"
 	"kvstore/server/command"
 )
@@ -78,7 +79,7 @@ func (j *job) Run() {
 }
 
 // runWait hands a command to a worker once everything before it is complete.
-func (s *session) runWait(cmd *command.Command, args [][]byte) bool {
+func (s *session) runWait(cmd *command.Command, args [][]byte, levels coordinator.Levels) bool {
 	if s.pipeline.undone > 0 {
 		return false
 	}
@@ -92,7 +93,7 @@ func (s *session) runWait(cmd *command.Command, args [][]byte) bool {
 	}
 	j := &job{session: s, cmd: cmd, began: time.Now()}
 	j.context, j.cancel = context.WithCancel(s.server.workers.ctx)
-	j.ctx = command.Ctx{Session: &s.Session, Env: s.server.env, Args: copyArgs(args)}
+	j.ctx = command.Ctx{Session: &s.Session, Env: s.server.env, Args: copyArgs(args), Levels: levels}
 	mute := s.Reply != command.ReplyOn && s.muted()
 	s.publish()
 	// From here on the session's settings are the worker's.
