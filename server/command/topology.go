@@ -2,8 +2,8 @@ package command
 
 import (
 	"context"
-	"time"
 
+	"kvstore/cluster"
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/ring"
 )
@@ -27,48 +27,16 @@ type Topology interface {
 	Replication() (n int, l coordinator.Levels) // as configured
 }
 
-// ScanQuery asks for a page of keys.
-type ScanQuery struct {
-	DB     uint8
-	Cursor uint64 // 0 begins; afterwards the Cursor of the page before
-	Count  int    // about how many keys to return
-	Slot   int    // only this slot; -1 for all
-	Levels coordinator.Levels
-}
-
-// ScanPage is some keys, and where to go on; a zero Cursor is the end. A page
-// may be empty without being the last.
-type ScanPage struct {
-	Cursor uint64
-	Keys   [][]byte
-}
-
-// KeyInfo is where a key lives.
-type KeyInfo struct {
-	Slot      int
-	Partition int
-	Epoch     ring.Epoch
-	Replicas  []ReplicaInfo
-}
-
-// ReplicaInfo is one of the nodes holding a key.
-type ReplicaInfo struct {
-	ID    ring.NodeID
-	Name  string
-	Addr  string
-	DC    string
-	Rack  string
-	Role  string // primary or replica
-	State string // alive, suspect or dead
-}
-
-// NodeStatus is a member of the ring as this node sees it.
-type NodeStatus struct {
-	ring.Member
-	State             string // alive, suspect or dead
-	Heartbeat         time.Time
-	Connected         bool
-	Epoch             ring.Epoch
-	Partitions        int
-	PrimaryPartitions int
-}
+// What Topology speaks of is declared by the node.
+type (
+	// ScanQuery asks for a page of keys.
+	ScanQuery = cluster.ScanQuery
+	// ScanPage is some keys, and where to go on.
+	ScanPage = cluster.ScanPage
+	// KeyInfo is where a key lives.
+	KeyInfo = cluster.KeyInfo
+	// ReplicaInfo is one of the nodes holding a key.
+	ReplicaInfo = cluster.ReplicaInfo
+	// NodeStatus is a member of the ring as this node sees it.
+	NodeStatus = cluster.NodeStatus
+)
