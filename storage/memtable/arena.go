@@ -32,6 +32,8 @@ type arena struct {
 	limit    uint32 // the end of the current page
 	used     atomic.Int64
 	pageSize int
+	offHeap  bool
+	mapped   [][]byte // what is to be unmapped in the end
 }
 
 // init prepares the arena for about size bytes. No page is made yet.
@@ -68,13 +70,33 @@ func (a *arena) alloc(n int) (ref, unsafe.Pointer) {
 	return r, a.at(r)
 }
 
+// memory returns zeroed memory of that many units.
+func (a *arena) memory(units int) unsafe.Pointer {
+	if a.offHeap {
+		if b := mapPage(units * unit); b != nil {
+			a.mapped = append(a.mapped, b)
+			return unsafe.Pointer(unsafe.SliceData(b))
+		}
+	}
+	return unsafe.Pointer(unsafe.SliceData(make([]uint64, units)))
+}
+
+// free gives all memory back.
+func (a *arena) free() {
+	a.pages.Store(nil)
+	for _, b := range a.mapped {
+		unmapPage(b)
+	}
+	a.mapped = nil
+}
+
 // piece makes memory of its own for that many units.
 func (a *arena) piece(units uint32) (ref, unsafe.Pointer) {
 	lead := uint32(0)
 	if a.next == 0 && units != a.mask+1 {
 		lead = 1 // a first record larger than a page must not get the ref 0
 	}
-	memory := unsafe.Pointer(unsafe.SliceData(make([]uint64, units+lead)))
+	memory := a.memory(int(units + lead))
 	page := a.next
 	a.next += (units + lead + a.mask) >> a.shift
 	if uint64(a.next)<<a.shift >= maxUnits {

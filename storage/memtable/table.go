@@ -40,6 +40,17 @@ func New(size int) *Table {
 	return t
 }
 
+// NewOffHeap is New for a table whose records lie outside the Go heap, where the collector's pace does not follow them. It
+// must be ended with Free.
+func NewOffHeap(size int) *Table {
+	t := New(size)
+	t.arena.offHeap = true
+	return t
+}
+
+// Free gives the table's memory back. Neither the table, nor its iterators, nor any value they returned may be used then.
+func (t *Table) Free() { t.arena.free() }
+
 // Len counts the records: every version of every key.
 func (t *Table) Len() int { return int(t.count.Load()) }
 

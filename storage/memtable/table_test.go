@@ -168,6 +168,24 @@ func TestOlderRecordAfterNewer(t *testing.T) {
 	}
 }
 
+func TestOffHeap(t *testing.T) {
+	r := rand.New(rand.NewPCG(6, 6))
+	table := NewOffHeap(1 << 20)
+	defer table.Free()
+	var model []record
+	for seq := range uint64(3000) {
+		e := record{string(keyShapes["uniform tokens"](r)), seq + 1, entry.KindSet, fmt.Sprint(seq)}
+		if seq%500 == 0 {
+			e.value = string(make([]byte, 100_000))
+		}
+		table.Set([]byte(e.key), e.seq, e.kind, []byte(e.value))
+		model = append(model, e)
+	}
+	slices.SortFunc(model, compareRecords)
+	checkGets(t, r, table, model, keyShapes["uniform tokens"])
+	checkIter(t, r, table, model, keyShapes["uniform tokens"])
+}
+
 func TestHugeValues(t *testing.T) {
 	table := New(1 << 10)
 	for i := range uint64(6) {

@@ -1,0 +1,7 @@
+//go:build !unix
+
+package memtable
+
+func mapPage(int) []byte { return nil }
+
+func unmapPage([]byte) {}
