@@ -81,7 +81,9 @@ func connectionCommands() []*Command {
 // inFamily completes the declarations of a command and its subcommands.
 func inFamily(c *Command, group Group, categories Categories) {
 	c.Group = group
-	c.Categories |= categories
+	if c.runs() {
+		c.Categories |= categories
+	}
 	for _, s := range c.Sub {
 		inFamily(s, group, categories)
 	}
