@@ -228,6 +228,16 @@ func TestClusterErrors(t *testing.T) {
 	}
 }
 
+func TestScanErrors(t *testing.T) {
+	c := newFakeClient(t)
+	c.node.scanErr = coordinator.ErrNoQuorum
+	for _, call := range []string{"SCAN 0", "KEYS *", "RANDOMKEY"} {
+		if got := c.do(strings.Fields(call)...); !strings.HasPrefix(got, "-NOQUORUM ") {
+			t.Errorf("%s: %q", call, got)
+		}
+	}
+}
+
 func TestScanMeetsEveryKeyOnce(t *testing.T) {
 	c := newFakeClient(t)
 	for i := range 57 {

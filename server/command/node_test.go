@@ -21,6 +21,7 @@ type fakeNode struct {
 	objects map[fakeKey]*version.Object
 	writes  int // effects applied
 	fail    func(r *coordinator.Request) error
+	scanErr error
 }
 
 type fakeKey struct {
@@ -98,6 +99,9 @@ func (n *fakeNode) apply(o *version.Object, v version.Value, e effectOf) {
 
 // Scan pages through the keys in their order; the cursor is a position in it.
 func (n *fakeNode) Scan(_ context.Context, q ScanQuery) (ScanPage, error) {
+	if n.scanErr != nil {
+		return ScanPage{}, n.scanErr
+	}
 	var keys []string
 	for k, o := range n.objects {
 		if k.db == q.DB && o.Value(n.now, nil).Exists {

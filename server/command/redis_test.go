@@ -361,8 +361,8 @@ func TestDocsAgainstRedis(t *testing.T) {
 		c.session.Proto = 2 + proto
 		redis.do("HELLO", strconv.Itoa(int(c.session.Proto)))
 		for _, cmd := range slices.Concat(stringCommands(), keyCommands()) {
-			got := docsOf(parseReply(t, c.do("COMMAND", "DOCS", cmd.Name)))
-			want := docsOf(redis.do("COMMAND", "DOCS", cmd.Name))
+			got := c.docs(parseReply(t, c.do("COMMAND", "DOCS", cmd.Name)))
+			want := c.docs(redis.do("COMMAND", "DOCS", cmd.Name))
 			// Redis 7.0 has another name for the pairs of MSET.
 			want["arguments"] = strings.ReplaceAll(want["arguments"], "$key_value ", "$data ")
 			for _, field := range []string{"since", "group", "arguments"} {
@@ -374,8 +374,8 @@ func TestDocsAgainstRedis(t *testing.T) {
 	}
 }
 
-// docsOf takes the reply of COMMAND DOCS for one command apart.
-func docsOf(r *reply) map[string]string {
+// docs takes the reply of COMMAND DOCS for one command apart.
+func (*fakeClient) docs(r *reply) map[string]string {
 	fields := map[string]string{}
 	for i := 0; i < len(r.list[1].list); i += 2 {
 		value := r.list[1].list[i+1]
