@@ -312,6 +312,7 @@ func (w *world) checkpoint() {
 	for _, n := range names {
 		w.check(w.disk.Remove(dir + "/" + n))
 	}
+	w.check(w.disk.SyncDir(dir))
 	w.check(w.disk.Remove(dir))
 }
 
@@ -383,7 +384,7 @@ func compareAll(t *testing.T, db *DB, now map[string]string) {
 }
 
 func TestEngineAgainstModel(t *testing.T) {
-	for seed := range uint64(12) {
+	for seed := range uint64(16) {
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, seed, SyncPolicy(seed%3))

@@ -23,8 +23,8 @@ func (d *DB) recover() error {
 	}
 	sum, err := manifest.Load(d.fs, d.dir)
 	if errors.Is(err, fs.ErrNotExist) {
-		if len(files.tables)+len(files.logs) > 0 {
-			return &CorruptError{File: d.name(manifest.CurrentName), Reason: "it is missing, but there are tables or logs"}
+		if err := d.checkNew(files); err != nil {
+			return err
 		}
 		sum, err = manifest.NewState(), nil
 	}
@@ -45,6 +45,24 @@ func (d *DB) recover() error {
 		return err
 	}
 	d.removeUnknown(files)
+	return nil
+}
+
+// checkNew verifies that a directory without CURRENT never had one: the first Open may have been cut short behind making its log, but nothing was written.
+func (d *DB) checkNew(files fileSet) error {
+	missing := &CorruptError{File: d.name(manifest.CurrentName), Reason: "it is missing, but there are tables or logs"}
+	if len(files.tables) > 0 {
+		return missing
+	}
+	for _, n := range files.logs {
+		info, err := d.fs.Stat(d.name(logName(n)))
+		if err != nil {
+			return err
+		}
+		if info.Size > wal.HeaderSize {
+			return missing
+		}
+	}
 	return nil
 }
 
@@ -195,6 +213,10 @@ func (r *replay) log(number uint64, later []uint64) (more bool, err error) {
 		}
 		if record.First > r.last+1 {
 			missing := &CorruptError{File: name, Offset: at, Reason: fmt.Sprintf("the operations from %d to %d before it are missing", r.last+1, record.First-1)}
+			if at > wal.HeaderSize {
+				return false, missing
+			}
+			// The end of the log before was lost whole, or all of it.
 			return false, r.cut(wal.Tail{Offset: at, Short: true, Durable: record.Durable}, append([]uint64{number}, later...), missing)
 		}
 		if record.First != r.last+1 || record.Format != wal.FormatOps {

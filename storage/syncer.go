@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -104,6 +105,10 @@ func (d *DB) syncLog(flush bool) error {
 		d.turn.open = append(d.turn.open[:0], logs[len(logs)-1])
 	}
 	d.turn.token <- struct{}{}
+	if errors.Is(err, ErrReadOnly) {
+		// A flush that works now would vouch for pages that an earlier one lost.
+		return err
+	}
 	if flush && target > d.durable.Load() {
 		if failed := d.flushLogs(logs); failed != nil {
 			return failed

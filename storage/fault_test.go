@@ -1,0 +1,250 @@
+package storage
+
+import (
+	"bytes"
+	"errors"
+	"fmt"
+	"strings"
+	"sync/atomic"
+	"testing"
+	"testing/synctest"
+	"time"
+
+	"kvstore/storage/vfs"
+)
+
+// TestFullDisk fills the disk under the engine, gives room again, and expects that nothing acknowledged was lost.
+func TestFullDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		disk := vfs.NewMem()
+		o := tinyOptions(disk, SyncEverySecond)
+		db, err := Open("/db", o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := fill(t, db, 0, 100)
+		synctest.Wait()
+		disk.SetCapacity(disk.Used() + 2000)
+		acknowledged := 0
+		for i := 0; err == nil; i++ {
+			k, v := fmt.Sprintf("full%05d", i), strings.Repeat("v", 100)
+			if _, err = db.Set([]byte(k), []byte(v)); err == nil {
+				err = db.Commit()
+			}
+			if err == nil {
+				now[k] = v
+				acknowledged++
+			}
+		}
+		if !errors.Is(err, ErrFull) || !errors.Is(db.WriteError(), ErrFull) {
+			t.Fatalf("a full disk gave %v, WriteError %v", err, db.WriteError())
+		}
+		if _, err := db.Set([]byte("refused"), nil); !errors.Is(err, ErrFull) {
+			t.Fatalf("Set on a full disk: %v", err)
+		}
+		if v, found, err := db.Get(nil, []byte("key00007")); !found || err != nil || string(v) != "value7" {
+			t.Fatalf("Get on a full disk: %q, %v, %v", v, found, err)
+		}
+		time.Sleep(3 * retryInterval)
+		if !errors.Is(db.WriteError(), ErrFull) {
+			t.Fatalf("writes are taken though the disk is full: %v", db.WriteError())
+		}
+		disk.SetCapacity(-1)
+		time.Sleep(2 * retryInterval)
+		if err := db.WriteError(); err != nil {
+			t.Fatalf("writes are refused though there is room: %v", err)
+		}
+		for k, v := range fill(t, db, 200, 300) {
+			now[k] = v
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if db, err = Open("/db", o); err != nil {
+			t.Fatal(err)
+		}
+		for k, v := range now {
+			if got, found, err := db.Get(nil, []byte(k)); !found || err != nil || string(got) != v {
+				t.Fatalf("%q = %q, %v, %v after the disk was full", k, got, found, err)
+			}
+		}
+		if acknowledged == 0 {
+			t.Error("nothing was written before the disk was full")
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+	})
+}
+
+func TestFailedSync(t *testing.T) {
+	disk := vfs.NewMem()
+	var broken atomic.Bool
+	faulty := &vfs.Faulty{FS: disk, Inject: func(op vfs.Op, name string) error {
+		if broken.Load() && op == vfs.OpSync && strings.HasSuffix(name, ".log") {
+			return errors.New("input/output error")
+		}
+		return nil
+	}}
+	db, err := Open("/db", Options{FS: faulty, Fsync: SyncAlways})
+	if err != nil {
+		t.Fatal(err)
+	}
+	fill(t, db, 0, 10)
+	broken.Store(true)
+	if _, err := db.Set([]byte("k"), []byte("v")); err != nil {
+		t.Fatal(err)
+	}
+	if err := db.Commit(); !errors.Is(err, ErrReadOnly) {
+		t.Fatalf("Commit after a failed sync: %v", err)
+	}
+	broken.Store(false)
+	if _, err := db.Set([]byte("k"), []byte("v")); !errors.Is(err, ErrReadOnly) {
+		t.Fatalf("Set after a failed sync: %v", err)
+	}
+	asked := make(chan error, 1)
+	if ok, err := db.CommitAsync(func(err error) { asked <- err }); ok || err != nil {
+		t.Fatalf("CommitAsync: %v, %v", ok, err)
+	}
+	if err := <-asked; !errors.Is(err, ErrReadOnly) {
+		t.Fatalf("CommitAsync after a failed sync: %v", err)
+	}
+	if v, found, err := db.Get(nil, []byte("key00003")); !found || err != nil || string(v) != "value3" {
+		t.Fatalf("Get after a failed sync: %q, %v, %v", v, found, err)
+	}
+	db.Close()
+	if db, err = Open("/db", Options{FS: faulty}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := db.Set([]byte("k"), []byte("v")); err != nil {
+		t.Fatalf("Set after opening again: %v", err)
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+// TestEveryOperationFails lets the nth operation of the disk fail for good, for each n, and expects that the engine neither hangs nor loses what was committed.
+func TestEveryOperationFails(t *testing.T) {
+	failure := errors.New("input/output error")
+	for n := int64(0); ; n += 3 {
+		disk := vfs.NewMem()
+		var count, from atomic.Int64
+		from.Store(1 << 60)
+		faulty := &vfs.Faulty{FS: disk, Inject: func(op vfs.Op, _ string) error {
+			if op != vfs.OpRead && count.Add(1) > from.Load() {
+				return failure
+			}
+			return nil
+		}}
+		from.Store(n)
+		now := map[string]string{}
+		o := tinyOptions(faulty, SyncAlways)
+		db, err := Open("/db", o)
+		failed := err != nil
+		for i := 0; i < 150 && !failed; i++ {
+			k, v := fmt.Sprintf("k%d", i%40), strings.Repeat(fmt.Sprint(i), 60)
+			if _, err := db.Set([]byte(k), []byte(v)); err == nil && db.Commit() == nil {
+				now[k] = v
+			} else {
+				// Whether the last write of the key is there is open.
+				delete(now, k)
+				failed = true
+			}
+		}
+		if db != nil {
+			db.Close()
+		}
+		all := count.Load() <= n
+		disk.Kill()
+		db, err = Open("/db", tinyOptions(disk, SyncAlways))
+		if err != nil {
+			t.Fatalf("operation %d failed: open: %v", n, err)
+		}
+		for k, v := range now {
+			if got, found, err := db.Get(nil, []byte(k)); !found || err != nil || string(got) != v {
+				t.Fatalf("operation %d failed: %q = %.20q, %v, %v, want %.20q", n, k, got, found, err, v)
+			}
+		}
+		if err := db.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if all {
+			return
+		}
+	}
+}
+
+func TestDamagedTable(t *testing.T) {
+	disk := vfs.NewMem()
+	o := Options{FS: disk, Compression: "none"}
+	db, err := Open("/db", o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	now := fill(t, db, 0, 2000)
+	if err := errors.Join(db.Flush(), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	names, err := disk.List("/db")
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, n := range names {
+		if strings.HasSuffix(n, ".sst") {
+			data, err := vfs.ReadFile(disk, "/db/"+n)
+			if err != nil {
+				t.Fatal(err)
+			}
+			data[len(data)/3] ^= 4
+			if err := vfs.WriteFile(disk, "/db/"+n, data); err != nil {
+				t.Fatal(err)
+			}
+		}
+	}
+	if db, err = Open("/db", o); err != nil {
+		t.Fatal(err)
+	}
+	damaged := 0
+	for k, v := range now {
+		got, found, err := db.Get(nil, []byte(k))
+		switch {
+		case IsCorrupt(err):
+			damaged++
+		case !found || err != nil || !bytes.Equal(got, []byte(v)):
+			t.Fatalf("%q = %q, %v, %v", k, got, found, err)
+		}
+	}
+	if damaged == 0 || damaged == len(now) {
+		t.Errorf("%d of %d keys are in the damaged block", damaged, len(now))
+	}
+	if err := db.Close(); err != nil {
+		t.Fatal(err)
+	}
+}
+
+func TestLocked(t *testing.T) {
+	for name, fs := range map[string]vfs.FS{"mem": vfs.NewMem(), "os": vfs.OS{}} {
+		t.Run(name, func(t *testing.T) {
+			dir := t.TempDir()
+			db, err := Open(dir, Options{FS: fs})
+			if err != nil {
+				t.Fatal(err)
+			}
+			_, err = Open(dir, Options{FS: fs})
+			held, ok := errors.AsType[*vfs.LockedError](err)
+			if !errors.Is(err, ErrLocked) || !ok || held.PID == 0 {
+				t.Errorf("opened twice: %v", err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+			if db, err = Open(dir, Options{FS: fs}); err != nil {
+				t.Fatal(err)
+			}
+			if err := db.Close(); err != nil {
+				t.Fatal(err)
+			}
+		})
+	}
+}
