@@ -12,9 +12,10 @@
 //
 //	0 - 400 ms   until somebody probes the dead node (probeInterval)
 //	400 ms       for that probe: direct for 200 ms (probeTimeout), then through others and over TCP
-//	1.2 s        of suspicion, in which the node may object (suspicionMult x probeInterval)
+//	1.2 s        of suspicion, in which the node may object (suspicionMult x probeInterval); twice that while no other
+//	             node shares it
 //
-// so a dead node is known dead after 1.6 to 2 s, and one that cannot be reached for half a second is not taken for dead: it
+// so a dead node is mostly known dead after 1.6 to 2 s, and one that cannot be reached for half a second is not taken for dead: it
 // still hears the suspicion and objects. After a longer outage it may be told dead for the moment until it objects to that. A
 // node that finds itself slow believes less of others (memberlist's awareness).
 //

@@ -20,10 +20,12 @@ import (
 
 // The pace of gossip; the package comment says what follows from it.
 const (
-	probeInterval  = 400 * time.Millisecond
-	probeTimeout   = 200 * time.Millisecond
-	suspicionMult  = 3
-	gossipInterval = 100 * time.Millisecond
+	probeInterval = 400 * time.Millisecond
+	probeTimeout  = 200 * time.Millisecond
+	suspicionMult = 3
+	// unconfirmedMult stretches a suspicion that nobody else shares: who is cut off suspects everyone, and errs.
+	unconfirmedMult = 2
+	gossipInterval  = 100 * time.Millisecond
 	// retransmitMult is how often each node says a thing, times the logarithm of their number. Among three it goes on for
 	// 800 ms, so that who was out of reach for a moment still hears that it is suspected; memberlist's own 4 is over in 200.
 	retransmitMult = 16
@@ -105,7 +107,7 @@ func Start(o Options) (*Members, error) {
 	c := memberlist.DefaultLANConfig()
 	c.Name, c.Label, c.SecretKey, c.Logger = o.Self.NodeID.String(), o.Label, key, logger
 	c.ProbeInterval, c.ProbeTimeout = probeInterval, probeTimeout
-	c.SuspicionMult, c.SuspicionMaxTimeoutMult = suspicionMult, 1 // whether others confirm it or not
+	c.SuspicionMult, c.SuspicionMaxTimeoutMult = suspicionMult, unconfirmedMult
 	c.GossipInterval, c.RetransmitMult, c.PushPullInterval = gossipInterval, retransmitMult, syncInterval
 	c.TCPTimeout, c.DeadNodeReclaimTime = streamTimeout, reclaimAfter
 	c.EnableCompression = false // what is said is small, and compressing costs more than sending

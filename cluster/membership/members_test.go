@@ -2,6 +2,7 @@ package membership_test
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"net"
 	"strings"
 	"sync"
@@ -141,7 +142,7 @@ func TestThreeNodesInABubble(t *testing.T) {
 				t.Fatal("nobody noticed the death")
 			}
 		}
-		if d := time.Since(died); d > 2500*time.Millisecond {
+		if d := time.Since(died); d > 4*time.Second {
 			t.Errorf("the death was noticed after %v", d)
 		}
 		time.Sleep(2 * time.Second)
@@ -188,11 +189,16 @@ func TestPartitionHeals(t *testing.T) {
 func TestAnOutageOfHalfASecondIsNoDeath(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newNetwork(t)
+		// Nothing happens at the same instant in a real network; memberlist compares instants to tell suspicions apart.
+		lan := func(string, string) (time.Duration, bool) {
+			return 200*time.Microsecond + rand.N(time.Millisecond), false
+		}
+		network.SetFate(lan)
 		nodes := three(t, network, nil)
 		for i := range 20 {
 			network.SetFate(func(from, to string) (time.Duration, bool) { return 0, from == addrOf(3) || to == addrOf(3) })
 			time.Sleep(500 * time.Millisecond)
-			network.SetFate(func(string, string) (time.Duration, bool) { return 0, false })
+			network.SetFate(lan)
 			told := nodes[0].told
 			time.Sleep(5*time.Second + time.Duration(i)*37*time.Millisecond) // another phase each time
 			if nodes[0].of(3) != "alive" || nodes[0].told != told {

@@ -1,6 +1,7 @@
 // Package membertest is a network for gossip in memory: transports for memberlist whose packets are buffered and dropped when
 // nobody takes them, and whose streams are pipes. It works inside a testing/synctest bubble, with which all its nodes must
-// be made, and in which the only time that passes is that of the delays asked for.
+// be made, and in which the only time that passes is that of the delays asked for. Ask for some: memberlist tells suspicions of a
+// node apart by the instant they began, and when everything happens at the same instant it may miss that a suspicion was lifted.
 package membertest
 
 import (
