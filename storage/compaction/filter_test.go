@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"kvstore/storage/entry"
@@ -103,12 +104,12 @@ func TestClip(t *testing.T) {
 		if c.hi != "" {
 			hi = []byte(c.hi)
 		}
-		got := ""
+		var got strings.Builder
 		for _, d := range Clip(ranges, lo, hi) {
-			got += fmt.Sprintf("[%s %s) ", d.Lo, d.Hi)
+			got.WriteString(fmt.Sprintf("[%s %s) ", d.Lo, d.Hi))
 		}
-		if got != c.want {
-			t.Errorf("clip to [%s %s): %s, want %s", c.lo, c.hi, got, c.want)
+		if got.String() != c.want {
+			t.Errorf("clip to [%s %s): %s, want %s", c.lo, c.hi, got.String(), c.want)
 		}
 	}
 }

@@ -105,26 +105,27 @@ func drawPlan(p Plan, ok bool) string {
 	if !ok {
 		return "nothing"
 	}
-	s := fmt.Sprintf("L%d to L%d:", p.Level, p.Output)
+	var s strings.Builder
+	s.WriteString(fmt.Sprintf("L%d to L%d:", p.Level, p.Output))
 	for _, f := range p.Inputs {
-		s += fmt.Sprintf(" %d", f.Num)
+		s.WriteString(fmt.Sprintf(" %d", f.Num))
 	}
 	if len(p.Overlaps) > 0 {
-		s += " into"
+		s.WriteString(" into")
 	}
 	for _, f := range p.Overlaps {
-		s += fmt.Sprintf(" %d", f.Num)
+		s.WriteString(fmt.Sprintf(" %d", f.Num))
 	}
 	if len(p.Cuts) > 0 {
-		s += fmt.Sprintf(" cut at %s", bytes.Join(p.Cuts, []byte(" ")))
+		s.WriteString(fmt.Sprintf(" cut at %s", bytes.Join(p.Cuts, []byte(" "))))
 	}
 	if p.Bottom {
-		s += ", bottom"
+		s.WriteString(", bottom")
 	}
 	if p.Move {
-		s += ", move"
+		s.WriteString(", move")
 	}
-	return s
+	return s.String()
 }
 
 // TestPickKeepsLevelsWhole lets random flushes be compacted by what Pick says, several plans running at a time, and checks

@@ -51,10 +51,13 @@ var keyShapes = map[string]func(r *rand.Rand) []byte{
 	},
 }
 
+// firstSeq is the lowest sequence number of random records.
+const firstSeq = 100
+
 func randomRecords(r *rand.Rand, n int, shape func(*rand.Rand) []byte) []record {
 	records := make([]record, n)
 	for i := range records {
-		records[i] = record{string(shape(r)), uint64(i) + 100, entry.Kind(r.IntN(2)), ""}
+		records[i] = record{string(shape(r)), uint64(i) + firstSeq, entry.Kind(r.IntN(2)), ""}
 		if records[i].kind == entry.KindSet {
 			records[i].value = string(bytes.Repeat([]byte{byte(i)}, r.IntN(60)))
 		}

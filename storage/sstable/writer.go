@@ -41,6 +41,7 @@ type Writer struct {
 	info    Info
 	ranges  []RangeDel
 	lastSeq uint64
+	anySeq  bool // the bounds in info are set
 
 	data, index, top blockBuilder
 	last             []byte // the last key added
@@ -113,8 +114,8 @@ func (w *Writer) AddRange(lo, hi []byte, seq uint64) {
 }
 
 func (w *Writer) countSeq(seq uint64) {
-	if w.info.MaxSeq == 0 && w.info.MinSeq == 0 {
-		w.info.MinSeq = seq
+	if !w.anySeq {
+		w.info.MinSeq, w.anySeq = seq, true
 	}
 	w.info.MinSeq, w.info.MaxSeq = min(w.info.MinSeq, seq), max(w.info.MaxSeq, seq)
 }
