@@ -46,20 +46,28 @@ func acquaint(all ...*rpc.Transport) {
 	}
 }
 
-func TestContract(t *testing.T) {
-	rpctest.Run(t, func(t *testing.T, hooks []rpctest.Hooks) rpctest.Nodes {
+// maker makes the contract's nodes over TCP. change may be nil.
+func maker(change func(*rpc.Options)) rpctest.Maker {
+	return func(t *testing.T, hooks []rpctest.Hooks) rpctest.Nodes {
 		var n rpctest.Nodes
 		var all []*rpc.Transport
 		for i, h := range hooks {
-			tr := start(t, rpctest.ID(i), h.Handler, func(o *rpc.Options) { o.BeforeFlush = h.BeforeFlush })
+			tr := start(t, rpctest.ID(i), h.Handler, func(o *rpc.Options) {
+				o.BeforeFlush = h.BeforeFlush
+				if change != nil {
+					change(o)
+				}
+			})
 			all, n.Transports = append(all, tr), append(n.Transports, tr)
 		}
 		acquaint(all...)
 		// One of the two directions: both nodes see one loss.
 		n.Cut = func(a, b int) { rpc.Cut(all[a], rpctest.ID(b)) }
 		return n
-	})
+	}
 }
+
+func TestContract(t *testing.T) { rpctest.Run(t, maker(nil)) }
 
 // pairOf returns two connected transports.
 func pairOf(t testing.TB, a, b *rpctest.Recorder, change func(*rpc.Options)) (*rpc.Transport, *rpc.Transport) {
