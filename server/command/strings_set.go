@@ -62,25 +62,47 @@ func (o *setOptions) parse(args [][]byte, allowed options) bool {
 }
 
 func parseOption(word []byte) options {
-	switch {
-	case equalFold(word, "ex"):
+	switch len(word) {
+	case 2:
+		return parseShortOption(word[0]|0x20, word[1]|0x20)
+	case 3:
+		if equalFold(word, "get") {
+			return optGet
+		}
+	case 4:
+		if equalFold(word, "exat") {
+			return optEXAT
+		}
+		if equalFold(word, "pxat") {
+			return optPXAT
+		}
+	case 7:
+		if equalFold(word, "keepttl") {
+			return optKeepTTL
+		}
+		if equalFold(word, "persist") {
+			return optPersist
+		}
+	}
+	return 0
+}
+
+// parseShortOption reads the options of two letters, in small letters. All end
+// in x, and setting the bit that makes a letter small makes none of another
+// character.
+func parseShortOption(first, second byte) options {
+	if second != 'x' {
+		return 0
+	}
+	switch first {
+	case 'e':
 		return optEX
-	case equalFold(word, "px"):
+	case 'p':
 		return optPX
-	case equalFold(word, "nx"):
+	case 'n':
 		return optNX
-	case equalFold(word, "xx"):
+	case 'x':
 		return optXX
-	case equalFold(word, "get"):
-		return optGet
-	case equalFold(word, "exat"):
-		return optEXAT
-	case equalFold(word, "pxat"):
-		return optPXAT
-	case equalFold(word, "keepttl"):
-		return optKeepTTL
-	case equalFold(word, "persist"):
-		return optPersist
 	}
 	return 0
 }
