@@ -41,9 +41,9 @@ func (n *Node) startCount() {
 	})
 }
 
-// CountKeys returns how many keys a database has: for each partition, what the
-// first replica that can be reached counts. Keys past their deadline count until
-// they are purged, as in Redis.
+// CountKeys returns how many keys a database has: for each partition, the most
+// that any of its replicas counts, because one that was away has missed some.
+// Keys past their deadline count until they are purged, as in Redis.
 func (n *Node) CountKeys(ctx context.Context, db uint8) (int64, error) {
 	return n.count(ctx, db, 0, ring.Slots-1)
 }
@@ -53,79 +53,97 @@ func (n *Node) CountKeysInSlot(ctx context.Context, slot int) (int64, error) {
 	return n.count(ctx, 0, ring.Slot(slot), ring.Slot(slot))
 }
 
+// tallySheet is what one node is asked to count and what it answered.
+type tallySheet struct {
+	body       []byte
+	partitions []ring.Partition
+	counts     []int64
+	err        error
+}
+
 func (n *Node) count(ctx context.Context, db uint8, first, last ring.Slot) (int64, error) {
 	r := n.ring.Load()
 	if r == nil {
 		return 0, coordinator.ErrNotReady
 	}
-	asks := make(map[ring.NodeID][]byte)
-	for p := r.OfSlot(first); p <= r.OfSlot(last); p++ {
-		id, ok := n.firstReachable(r, p)
-		if !ok {
+	sheets := make(map[ring.NodeID]*tallySheet)
+	for p := int(r.OfSlot(first)); p <= int(r.OfSlot(last)); p++ {
+		if !n.addToSheets(sheets, r, ring.Partition(p), db, first, last) {
 			return 0, coordinator.ErrNoQuorum
 		}
-		lo, hi := r.SlotRange(p)
-		body := asks[id]
-		if body == nil {
-			body = []byte{db}
-		}
-		body = binary.BigEndian.AppendUint16(body, uint16(max(lo, first)))
-		asks[id] = binary.BigEndian.AppendUint16(body, uint16(min(hi, last)))
-		if int(p) == r.Q-1 {
-			break
-		}
 	}
-	var mu sync.Mutex
 	var wg sync.WaitGroup
-	total, failures := int64(0), []error(nil)
-	for id, body := range asks {
-		wg.Go(func() {
-			k, err := n.countAt(ctx, id, body)
-			mu.Lock()
-			defer mu.Unlock()
-			total += k
-			failures = append(failures, err)
-		})
+	for id, s := range sheets {
+		wg.Go(func() { s.counts, s.err = n.countAt(ctx, id, s) })
 	}
 	wg.Wait()
-	return total, errors.Join(failures...)
-}
-
-// firstReachable returns the first replica of a partition that can be asked.
-func (n *Node) firstReachable(r *ring.Ring, p ring.Partition) (ring.NodeID, bool) {
-	for _, id := range r.Replicas(p) {
-		if id == n.id.Node || n.rpc.Connected(id) {
-			return id, true
+	most := make([]int64, r.Q)
+	for _, s := range sheets {
+		if s.err != nil {
+			return 0, s.err
+		}
+		for i, p := range s.partitions {
+			most[p] = max(most[p], s.counts[i])
 		}
 	}
-	return 0, false
+	total := int64(0)
+	for _, k := range most {
+		total += k
+	}
+	return total, nil
+}
+
+// addToSheets asks every replica of a partition that can be reached; false when
+// there is none.
+func (n *Node) addToSheets(sheets map[ring.NodeID]*tallySheet, r *ring.Ring, p ring.Partition, db uint8, first, last ring.Slot) bool {
+	asked := false
+	lo, hi := r.SlotRange(p)
+	for _, id := range r.Replicas(p) {
+		if id != n.id.Node && !n.rpc.Connected(id) {
+			continue
+		}
+		asked = true
+		s := sheets[id]
+		if s == nil {
+			s = &tallySheet{body: []byte{db}}
+			sheets[id] = s
+		}
+		s.partitions = append(s.partitions, p)
+		s.body = binary.BigEndian.AppendUint16(s.body, uint16(max(lo, first)))
+		s.body = binary.BigEndian.AppendUint16(s.body, uint16(min(hi, last)))
+	}
+	return asked
 }
 
 // countAt asks one node.
-func (n *Node) countAt(ctx context.Context, id ring.NodeID, body []byte) (int64, error) {
+func (n *Node) countAt(ctx context.Context, id ring.NodeID, s *tallySheet) ([]int64, error) {
 	var answer []byte
 	var err error
 	if id == n.id.Node {
-		answer, err = n.serveCount(ctx, body)
+		answer, err = n.serveCount(ctx, s.body)
 	} else {
-		answer, err = n.call(ctx, id, methodCount, body)
+		answer, err = n.call(ctx, id, methodCount, s.body)
 	}
-	if err == nil && len(answer) != 8 {
+	if err == nil && len(answer) != 8*len(s.partitions) {
 		err = errShort
 	}
 	if err != nil {
-		return 0, err
+		return nil, err
 	}
-	return int64(binary.BigEndian.Uint64(answer)), nil
+	counts := make([]int64, len(s.partitions))
+	for i := range counts {
+		counts[i] = int64(binary.BigEndian.Uint64(answer[8*i:]))
+	}
+	return counts, nil
 }
 
 // serveCount counts what this node holds. The body is a database and pairs of
-// first and last slot, 2 bytes each; the answer is 8 bytes.
+// first and last slot, 2 bytes each; the answer is 8 bytes for each pair.
 func (n *Node) serveCount(ctx context.Context, body []byte) ([]byte, error) {
 	if len(body)%4 != 1 {
 		return nil, errShort
 	}
-	total := int64(0)
+	var out []byte
 	for b := body[1:]; len(b) > 0; b = b[4:] {
 		first, last := ring.Slot(binary.BigEndian.Uint16(b)), ring.Slot(binary.BigEndian.Uint16(b[2:]))
 		if first > last || last >= ring.Slots {
@@ -135,7 +153,7 @@ func (n *Node) serveCount(ctx context.Context, body []byte) ([]byte, error) {
 		if err != nil {
 			return nil, err
 		}
-		total += k
+		out = binary.BigEndian.AppendUint64(out, uint64(k))
 	}
-	return binary.BigEndian.AppendUint64(nil, uint64(total)), nil
+	return out, nil
 }
