@@ -35,6 +35,9 @@ const (
 
 // AppendUser appends the engine key of a user key's object to dst. A token of more than 62 bits is the caller's mistake and panics.
 func AppendUser(dst []byte, token uint64, db uint8, key []byte) []byte {
+	if token >= 1<<TokenBits {
+		panic(fmt.Sprintf("key: token %#x has more than %d bits", token, TokenBits))
+	}
 	dst = AppendToken(dst, token)
 	dst = append(dst, db)
 	dst = append(dst, key...)
@@ -59,7 +62,7 @@ func ParseUser(k []byte) (token uint64, db uint8, key []byte, err error) {
 // token, is the upper bound of all user keys.
 func AppendToken(dst []byte, token uint64) []byte {
 	if token > 1<<TokenBits {
-		panic(fmt.Sprintf("key: token %#x has more than %d bits", token, TokenBits))
+		panic(fmt.Sprintf("key: bound %#x is past the last token", token))
 	}
 	return binary.BigEndian.AppendUint64(dst, token)
 }
