@@ -1,0 +1,149 @@
+package admin
+
+import (
+	"bytes"
+	"context"
+	"errors"
+	"io"
+	"net/http"
+	"reflect"
+	"strings"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+	"go.uber.org/goleak"
+)
+
+func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
+
+// fake is a Source that says what it was told to.
+type fake struct {
+	ready  error
+	refuse error
+	merged []Node
+}
+
+func (f *fake) Ready() error { return f.ready }
+func (f *fake) Nodes() NodeList {
+	list := NodeList{Cluster: "c", ClusterID: "id", Self: "1", Ready: f.ready == nil, Epoch: 3, Partitions: 4,
+		Nodes: []Node{{ID: "1", Name: "n1", Gossip: "a:1", State: "alive", Member: true, Heartbeat: time.Unix(1, 0).UTC(), Replicas: 4}}}
+	list.Nodes = append(list.Nodes, f.merged...)
+	return list
+}
+func (f *fake) Ring() Ring {
+	return Ring{ClusterID: "id", Epoch: 3, Slots: 16384, Partitions: []Partition{{0, 0, 4095, []string{"1"}}}}
+}
+func (f *fake) Merge(_ context.Context, nodes []Node) error {
+	f.merged = append(f.merged, nodes...)
+	return f.refuse
+}
+
+func start(t *testing.T, source Source, samplers ...Sampler) string {
+	t.Helper()
+	s, err := New(Options{Listen: "127.0.0.1:0", Source: source, Samplers: samplers, Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		http.DefaultClient.CloseIdleConnections()
+		if err := s.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	return s.Addr().String()
+}
+
+// do sends one request and returns the status and the body.
+func do(t *testing.T, method, url, body string, header ...string) (int, string) {
+	t.Helper()
+	request, err := http.NewRequestWithContext(t.Context(), method, url, strings.NewReader(body))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for i := 0; i < len(header); i += 2 {
+		request.Header.Set(header[i], header[i+1])
+	}
+	response, err := http.DefaultClient.Do(request)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer response.Body.Close()
+	text, err := io.ReadAll(response.Body)
+	if err != nil {
+		t.Fatal(err)
+	}
+	return response.StatusCode, string(text)
+}
+
+func TestEndpoints(t *testing.T) {
+	source := &fake{}
+	addr := start(t, source, func(emit func(Sample)) {
+		emit(Sample{Name: "kvstore_commands_total", Help: "h", Value: 7, Labels: []string{"command", "get"}})
+		emit(Sample{Name: "kvstore_sync_seconds", Help: "h", Kind: Histogram, Count: 3, Sum: 1.5, Buckets: map[float64]uint64{0.5: 2}})
+		emit(Sample{Name: "kvstore_clients", Help: "h", Kind: Gauge, Value: 2})
+	})
+	source.ready = errors.New("joining")
+	big := `{"nodes": [{"name": "` + string(bytes.Repeat([]byte("x"), maxBodyBytes)) + `"}]}`
+	for _, tc := range []struct {
+		method, path, body string
+		status             int
+		want               string // part of the answer
+	}{
+		{"GET", "/healthz", "", 200, "ok"},
+		{"GET", "/readyz", "", 503, "joining"},
+		{"GET", "/metrics", "", 200, `kvstore_commands_total{command="get"} 7`},
+		{"GET", "/metrics", "", 200, "# TYPE kvstore_clients gauge\nkvstore_clients 2"},
+		{"GET", "/metrics", "", 200, `kvstore_sync_seconds_bucket{le="0.5"} 2`},
+		{"GET", "/metrics", "", 200, "go_goroutines"},
+		{"GET", "/v1/nodes", "", 200, `"heartbeat": "1970-01-01T00:00:01Z"`},
+		{"GET", "/v1/ring", "", 200, `"last_slot": 4095`},
+		{"GET", "/debug/pprof/", "", 200, "goroutine"},
+		{"GET", "/v2", "", 404, ""},
+		{"DELETE", "/v1/nodes", "", 405, ""},
+		{"POST", "/v1/nodes", "{", 400, "read the node list"},
+		{"POST", "/v1/nodes", "{}", 400, "the node list is empty"},
+		{"POST", "/v1/nodes", `{"nodes": [{"name": "x", "gossip": "nowhere"}]}`, 400, `gossip \"nowhere\" of node \"x\" is not HOST:PORT`},
+		{"POST", "/v1/nodes", big, 413, "too large"},
+		{"POST", "/v1/nodes", `{"nodes": [{"gossip": "b:2"}]}`, 200, `"gossip": "b:2"`},
+	} {
+		status, body := do(t, tc.method, "http://"+addr+tc.path, tc.body)
+		if status != tc.status || !strings.Contains(body, tc.want) {
+			t.Errorf("%s %s: %d %.300s; want %d with %s", tc.method, tc.path, status, body, tc.status, tc.want)
+		}
+	}
+	source.refuse = errors.New("another cluster")
+	if status, body := do(t, "POST", "http://"+addr+"/v1/nodes", `{"nodes": [{"gossip": "b:2"}]}`); status != 409 || !strings.Contains(body, "another cluster") {
+		t.Errorf("a refused merge: %d %s", status, body)
+	}
+}
+
+func TestBrowserMayNotPost(t *testing.T) {
+	source := &fake{}
+	addr := start(t, source)
+	status, _ := do(t, "POST", "http://"+addr+"/v1/nodes", `{"nodes": [{"gossip": "b:2"}]}`, "Origin", "https://example.org")
+	if status != http.StatusForbidden || source.merged != nil {
+		t.Errorf("status %d, merged %v", status, source.merged)
+	}
+}
+
+func TestClient(t *testing.T) {
+	source := &fake{}
+	addr := start(t, source)
+	client := NewClient(addr)
+	nodes, err := client.Nodes(t.Context())
+	if err != nil || !reflect.DeepEqual(nodes, source.Nodes()) {
+		t.Errorf("nodes %+v, %v", nodes, err)
+	}
+	ring, err := client.Ring(t.Context())
+	if err != nil || ring.Partitions[0].LastSlot != 4095 {
+		t.Errorf("ring %+v, %v", ring, err)
+	}
+}
+
+func TestPortInUse(t *testing.T) {
+	addr := start(t, &fake{})
+	if _, err := New(Options{Listen: addr, Source: &fake{}}); err == nil {
+		t.Error("listened twice on one address")
+	}
+}

@@ -1,0 +1,72 @@
+package admin
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"net/http"
+	"time"
+)
+
+const (
+	// clientTimeout bounds a question to a node on the same network.
+	clientTimeout = 5 * time.Second
+	// maxReplyBytes bounds an answer: a ring of 16384 partitions takes 3 MB.
+	maxReplyBytes = 16 << 20
+)
+
+// Client asks a running node.
+type Client struct {
+	addr string // admin.listen of the node
+	http http.Client
+}
+
+// NewClient prepares to ask the node whose admin.listen is addr. A host that
+// means all interfaces, as a listener has it, means this machine here.
+func NewClient(addr string) *Client {
+	if host, port, err := net.SplitHostPort(addr); err == nil {
+		if ip := net.ParseIP(host); host == "" || ip != nil && ip.IsUnspecified() {
+			addr = net.JoinHostPort("localhost", port)
+		}
+	}
+	return &Client{addr: addr, http: http.Client{Timeout: clientTimeout, Transport: &http.Transport{DisableKeepAlives: true}}}
+}
+
+// Nodes asks GET /v1/nodes.
+func (c *Client) Nodes(ctx context.Context) (NodeList, error) {
+	var list NodeList
+	return list, c.get(ctx, "/v1/nodes", &list)
+}
+
+// Ring asks GET /v1/ring.
+func (c *Client) Ring(ctx context.Context) (Ring, error) {
+	var ring Ring
+	return ring, c.get(ctx, "/v1/ring", &ring)
+}
+
+func (c *Client) get(ctx context.Context, path string, into any) error {
+	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.addr+path, nil)
+	if err != nil {
+		return err
+	}
+	response, err := c.http.Do(request)
+	if err != nil {
+		return err
+	}
+	defer response.Body.Close()
+	body := json.NewDecoder(io.LimitReader(response.Body, maxReplyBytes))
+	if response.StatusCode == http.StatusOK {
+		if err := body.Decode(into); err != nil {
+			return fmt.Errorf("read the answer of %s: %w", c.addr, err)
+		}
+		return nil
+	}
+	var p problem
+	if err := body.Decode(&p); err != nil || p.Error == "" {
+		return fmt.Errorf("%s answered %s", c.addr, response.Status)
+	}
+	return errors.New(p.Error)
+}

@@ -1,0 +1,44 @@
+// Package admin is the HTTP side of a node: what operators, monitoring and the
+// management commands ask, on admin.listen, apart from the clients' port.
+//
+//	GET  /healthz        200 while the process runs
+//	GET  /readyz         200 when the node is in a ring and serves, else 503 and why
+//	GET  /metrics        Prometheus text: the node's statistics, Go's and the process's
+//	GET  /v1/nodes       NodeList: every node this one knows, as this one sees it
+//	POST /v1/nodes       merges another node's NodeList into this node's, answers the result
+//	GET  /v1/ring        Ring: members and partitions
+//	GET  /debug/pprof/   profiles
+//
+// Nothing here has a password; the address is meant to be private. A browser on
+// the same machine is kept from posting by the check of its Origin.
+//
+// # Shapes
+//
+// GET /v1/nodes:
+//
+//	{"cluster": "kvstore", "cluster_id": "9f86d081884c7d65", "self": "17c5...", "process": 4242,
+//	 "version": "0.1.0", "ready": true, "epoch": 3, "partitions": 256,
+//	 "nodes": [{"id": "17c5...", "name": "n1", "address": "127.0.0.1:7001",
+//	            "gossip": "127.0.0.1:17001", "rpc": "127.0.0.1:27001",
+//	            "dc": "dc1", "rack": "rack1", "weight": 1, "state": "alive",
+//	            "member": true, "connected": true, "heartbeat": "2026-01-02T15:04:05Z",
+//	            "epoch": 3, "replicas": 256, "primaries": 85}]}
+//
+// A node that is not ready has "ready": false and "reason". "state" is alive,
+// suspect or dead; "member" tells whether the ring gives it partitions;
+// "heartbeat" is when something was last heard from it, absent if never;
+// "replicas" counts the partitions it holds and "primaries" those it comes
+// first for. POST needs of each node only "gossip".
+//
+// GET /v1/ring:
+//
+//	{"cluster_id": "9f86d081884c7d65", "epoch": 3, "slots": 16384,
+//	 "members": [{"id": "17c5...", "name": "n1", ...}],
+//	 "partitions": [{"partition": 0, "first_slot": 0, "last_slot": 63, "replicas": ["17c5...", ...]}]}
+//
+// "replicas" is the preference list: ids, the soft primary first. An error is
+// {"error": "one line"} with a status of 400 or above.
+//
+// A Server may be used by any number of goroutines; its goroutines end in
+// Shutdown or Close.
+package admin

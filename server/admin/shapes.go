@@ -1,0 +1,58 @@
+package admin
+
+import "time"
+
+// NodeList is GET and POST /v1/nodes.
+type NodeList struct {
+	Cluster    string `json:"cluster"`
+	ClusterID  string `json:"cluster_id"`
+	Self       string `json:"self"`
+	Process    int    `json:"process"`
+	Version    string `json:"version"`
+	Ready      bool   `json:"ready"`
+	Reason     string `json:"reason,omitempty"`
+	Epoch      uint64 `json:"epoch"`
+	Partitions int    `json:"partitions"`
+	Nodes      []Node `json:"nodes"`
+}
+
+// Node is one node as the answering node sees it.
+type Node struct {
+	ID        string    `json:"id"`
+	Name      string    `json:"name"`
+	Address   string    `json:"address"`
+	Gossip    string    `json:"gossip"`
+	RPC       string    `json:"rpc"`
+	DC        string    `json:"dc"`
+	Rack      string    `json:"rack"`
+	Weight    float64   `json:"weight"`
+	State     string    `json:"state"`
+	Member    bool      `json:"member"`
+	Connected bool      `json:"connected"`
+	Heartbeat time.Time `json:"heartbeat,omitzero"`
+	Epoch     uint64    `json:"epoch"`
+	Replicas  int       `json:"replicas"`
+	Primaries int       `json:"primaries"`
+}
+
+// Ring is GET /v1/ring.
+type Ring struct {
+	ClusterID  string      `json:"cluster_id"`
+	Epoch      uint64      `json:"epoch"`
+	Slots      int         `json:"slots"`
+	Members    []Node      `json:"members"`
+	Partitions []Partition `json:"partitions"`
+}
+
+// Partition is one row of a Ring.
+type Partition struct {
+	Partition int      `json:"partition"`
+	FirstSlot int      `json:"first_slot"`
+	LastSlot  int      `json:"last_slot"`
+	Replicas  []string `json:"replicas"`
+}
+
+// problem is the body of every answer that is not a success.
+type problem struct {
+	Error string `json:"error"`
+}

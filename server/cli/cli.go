@@ -1,0 +1,120 @@
+package cli
+
+import (
+	"errors"
+	"flag"
+	"fmt"
+	"io"
+	"os"
+	"strings"
+
+	"kvstore/config"
+)
+
+// Exit codes of the process.
+const (
+	exitOK      = 0
+	exitFailure = 1
+	exitUsage   = 2
+)
+
+// shell is what a command sees of the world outside.
+type shell struct {
+	stdin          io.Reader
+	stdout, stderr io.Writer
+	environ        []string // as os.Environ
+}
+
+// subcommand is one row of the table of commands.
+type subcommand struct {
+	name    string
+	usage   string // what follows the name
+	summary string
+	run     func(s *shell, args []string) error
+}
+
+// commands is the table, in the order of the help.
+func commands() []subcommand {
+	return []subcommand{
+		{"server", "[--config FILE] [--section.key=value ...]", "run a node", runServer},
+		{"demo", "[--nodes 3] [--port 7001] [--dir DIR] [--section.key=value ...]", "run a whole cluster on this machine", runDemo},
+		{"status", "[--json]", "show the nodes as a running node sees them", runStatus},
+		{"ring", "[--partitions] [--json]", "show which node holds what", runRing},
+		{"config", "check [--config FILE] [--section.key=value ...]", "check the configuration and show what holds and why", runConfig},
+		{"version", "", "print the version", runVersion},
+		{"help", "[COMMAND | config]", "explain a command, or every configuration key", runHelp},
+	}
+}
+
+// usageError is a mistake in the command line itself.
+type usageError string
+
+func (e usageError) Error() string { return string(e) }
+
+// Main runs the command that args name and returns the exit code of the process.
+func Main(args []string, stdin io.Reader, stdout, stderr io.Writer) int {
+	s := &shell{stdin: stdin, stdout: stdout, stderr: stderr, environ: os.Environ()}
+	err := s.run(args)
+	if err == nil || errors.Is(err, flag.ErrHelp) {
+		return exitOK
+	}
+	for line := range strings.Lines(err.Error()) {
+		fmt.Fprintln(stderr, "kvstore: "+strings.TrimRight(line, "\n"))
+	}
+	if _, wrong := errors.AsType[usageError](err); wrong {
+		return exitUsage
+	}
+	return exitFailure
+}
+
+func (s *shell) run(args []string) error {
+	if len(args) == 0 {
+		return errors.Join(runHelp(&shell{stdout: s.stderr}, nil), usageError("no command given"))
+	}
+	name := args[0]
+	switch name {
+	case "-h", "-help", "--help":
+		name = "help"
+	case "-v", "-version", "--version":
+		name = "version"
+	}
+	for _, c := range commands() {
+		if c.name == name {
+			return c.run(s, args[1:])
+		}
+	}
+	return usageError(fmt.Sprintf("there is no command %q; kvstore help lists them", name))
+}
+
+// invocation is a parsed command line: the flags of one command, besides the
+// settings of config.
+type invocation struct {
+	*flag.FlagSet
+	settings []config.Setting
+}
+
+// newInvocation begins the flags of a command. Nothing is printed by the flag
+// set itself, so that every mistake is one line.
+func newInvocation(name string) *invocation {
+	v := &invocation{FlagSet: flag.NewFlagSet(name, flag.ContinueOnError)}
+	v.SetOutput(io.Discard)
+	return v
+}
+
+// parse takes args apart. No command has arguments besides flags.
+func (v *invocation) parse(s *shell, args []string) error {
+	settings, rest, err := config.FromArgs(args)
+	if err != nil {
+		return err
+	}
+	v.settings = settings
+	if err := v.Parse(rest); errors.Is(err, flag.ErrHelp) {
+		return errors.Join(err, runHelp(s, []string{v.Name()}))
+	} else if err != nil {
+		return usageError(fmt.Sprintf("%s: %s; kvstore help %s explains", v.Name(), strings.Replace(err.Error(), "flag provided but not defined: -", "there is no flag --", 1), v.Name()))
+	}
+	if v.NArg() > 0 {
+		return usageError(fmt.Sprintf("%s: unexpected argument %q; kvstore help %s explains", v.Name(), v.Arg(0), v.Name()))
+	}
+	return nil
+}

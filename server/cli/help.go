@@ -1,0 +1,74 @@
+package cli
+
+import (
+	"fmt"
+	"io"
+	"text/tabwriter"
+
+	"kvstore/config"
+)
+
+// details is what the help of a command says beyond its summary.
+func details(name string) string {
+	switch name {
+	case "server":
+		return `Runs one node until SIGTERM or SIGINT, which answer what is running and then
+stop; a second one stops at once. Without --config (or KVSTORE_CONFIG) it reads
+kvstore.toml in the working directory, if there is one.
+`
+	case "demo":
+		return `Runs real nodes as processes of their own until Ctrl-C.
+  --nodes N    how many (default 3, at most 16)
+  --port P     of the first node (default 7001); the others follow, gossip is at
+               +10000, RPC at +11000, admin at +12000; 0 takes free ports
+  --dir DIR    keeps the data there and comes back with it; else the data is in
+               a temporary directory and removed at the end
+Settings (--section.key=value) go to every node.
+`
+	case "status", "ring":
+		return `Asks the node whose admin.listen is in the configuration, or given as
+--admin.listen=HOST:PORT. --json prints the answer for programs.
+`
+	case "config":
+		return `Prints every key with its value and where it was set. Exits with 1 and one
+line for each mistake if there is any.
+`
+	}
+	return ""
+}
+
+func runHelp(s *shell, args []string) error {
+	if len(args) > 1 {
+		return usageError("help: one command at a time")
+	}
+	if len(args) == 1 {
+		return helpOn(s.stdout, args[0])
+	}
+	fmt.Fprint(s.stdout, "kvstore: a leaderless key-value store that speaks the Redis protocol\n\nusage: kvstore COMMAND [flags]\n\n")
+	table := tabwriter.NewWriter(s.stdout, 0, 0, 2, ' ', 0)
+	for _, c := range commands() {
+		fmt.Fprintf(table, "  %s\t%s\n", c.name, c.summary)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprint(s.stdout, "\nkvstore help COMMAND says more; kvstore help config lists every configuration key.\n")
+	return err
+}
+
+func helpOn(out io.Writer, name string) error {
+	for _, c := range commands() {
+		if c.name != name {
+			continue
+		}
+		fmt.Fprintf(out, "kvstore %s: %s\n\nusage: kvstore %s %s\n", c.name, c.summary, c.name, c.usage)
+		if text := details(name); text != "" {
+			fmt.Fprint(out, "\n", text)
+		}
+		if name == "config" {
+			fmt.Fprint(out, "\nEvery key, with its default:\n\n", config.Example())
+		}
+		return nil
+	}
+	return usageError(fmt.Sprintf("help: there is no command %q", name))
+}

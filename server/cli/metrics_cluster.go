@@ -1,0 +1,53 @@
+package cli
+
+import (
+	"kvstore/cluster"
+	"kvstore/server/admin"
+)
+
+// clusterSampler shows requests and the ring.
+func clusterSampler(n *cluster.Node) admin.Sampler {
+	return func(emit func(admin.Sample)) {
+		gauge := func(name, help string, v float64, labels ...string) {
+			emit(admin.Sample{Name: "kvstore_" + name, Help: help, Kind: admin.Gauge, Value: v, Labels: labels})
+		}
+		m := n.Requests()
+		for _, c := range []struct {
+			name, help string
+			value      uint64
+		}{
+			{"requests_writes_total", "Writes coordinated here.", m.Writes.Load()},
+			{"requests_reads_total", "Reads coordinated here.", m.Reads.Load()},
+			{"requests_forwarded_total", "Writes sent to another soft primary.", m.Forwards.Load()},
+			{"requests_noquorum_total", "Requests refused because too few replicas were reachable.", m.NoQuorum.Load()},
+			{"requests_timeout_total", "Requests not answered by enough replicas in time.", m.Timeouts.Load()},
+			{"requests_overloaded_total", "Requests refused because a queue was full.", m.Overloaded.Load()},
+			{"requests_failed_total", "Requests that ended in another error.", m.Failed.Load()},
+			{"stale_writes_total", "Writes run again because a replica held something unseen.", m.StaleWrites.Load()},
+			{"quorum_first_writes_total", "Writes that read a quorum first.", m.QuorumFirst.Load()},
+			{"read_repairs_total", "Replicas brought level by a read.", m.Repairs.Load()},
+			{"hedged_reads_total", "Reads asked of one more replica.", m.Hedges.Load()},
+			{"contexts_bounded_total", "Context entries dropped for their number.", m.ContextsBounded.Load()},
+			{"clocks_ahead_total", "Messages refused because their clock was too far ahead.", m.ClocksAhead.Load()},
+			{"corrupt_reads_total", "Reads that met damaged bytes.", m.CorruptReads.Load()},
+		} {
+			emit(admin.Sample{Name: "kvstore_" + c.name, Help: c.help, Value: float64(c.value)})
+		}
+		gauge("requests_waiting", "Requests waiting for other nodes.", float64(n.Waiting()))
+		ready := 0.0
+		if n.Ready() == nil {
+			ready = 1
+		}
+		gauge("ready", "1 when the node is in a ring and serves.", ready)
+		if r := n.Ring(); r != nil {
+			gauge("ring_epoch", "Epoch of the ring.", float64(r.Epoch))
+		}
+		states := map[string]int{"alive": 0, "suspect": 0, "dead": 0}
+		for _, member := range n.Nodes() {
+			states[member.State]++
+		}
+		for state, count := range states {
+			gauge("nodes", "Nodes by state, as this node sees them.", float64(count), "state", state)
+		}
+	}
+}

@@ -1,0 +1,184 @@
+package cli
+
+import (
+	"context"
+	"crypto/rand"
+	"crypto/tls"
+	"encoding/base64"
+	"encoding/hex"
+	"errors"
+	"fmt"
+	"net"
+	"os"
+	"strconv"
+	"sync/atomic"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"kvstore/cluster"
+	"kvstore/cluster/coordinator"
+	"kvstore/config"
+	"kvstore/resp"
+	"kvstore/server"
+	"kvstore/server/admin"
+	"kvstore/server/command"
+	"kvstore/storage"
+)
+
+// node is all of a running server process.
+type node struct {
+	log     zerolog.Logger
+	cluster *cluster.Node
+	server  *server.Server
+	admin   *admin.Server // nil when it is off
+	asked   chan struct{} // holds one token once SHUTDOWN was called
+}
+
+// startNode puts a node together from the inside out: the cluster, which opens
+// the directory; the admin server, so that a node that waits to be taken in can
+// be asked why; the front end.
+func startNode(live *config.Live, file string, log zerolog.Logger) (*node, error) {
+	c := live.Config()
+	n := &node{log: log, asked: make(chan struct{}, 1)}
+	table := command.NewTable()
+	options, err := clusterOptions(c, table, log)
+	if err != nil {
+		return nil, err
+	}
+	if n.cluster, err = cluster.Open(options); err != nil {
+		return nil, err
+	}
+	view := topology{n.cluster}
+	env := &command.Env{
+		Table: table, Cluster: view, Config: live, Stats: command.NewStats(table), Shutdown: n.ask,
+		Password: password(live), Info: info(c, file),
+	}
+	if err := n.serve(c, env, log); err != nil {
+		return nil, errors.Join(err, n.cluster.Shutdown(context.Background()))
+	}
+	if err := n.administer(c, env, view); err != nil {
+		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
+		defer cancel()
+		return nil, errors.Join(err, n.server.Shutdown(ctx), n.cluster.Shutdown(ctx))
+	}
+	for _, key := range []string{"replication.r", "replication.w", "replication.mode"} {
+		live.Subscribe(key, func(c *config.Config) { n.cluster.SetReplication(levels(c)) })
+	}
+	self := n.cluster.Self()
+	log.Info().Str("version", Version).Str("node", self.Name).Stringer("id", self.ID).Str("listen", c.Server.Listen).
+		Str("admin", c.Admin.Listen).Str("dir", c.Storage.Dir).Msg("started")
+	return n, nil
+}
+
+// ask begins an orderly shutdown. The log is always saved, whatever save says.
+func (n *node) ask(bool) {
+	select {
+	case n.asked <- struct{}{}:
+	default: // asked before
+	}
+}
+
+// serve starts the front end.
+func (n *node) serve(c *config.Config, env *command.Env, log zerolog.Logger) error {
+	o := server.Options{
+		Addr: c.Server.Listen, Loops: c.Server.Loops, Env: env, Limits: resp.Limits{Bulk: int(c.Server.MaxValue)},
+		MaxClients: c.Server.Maxclients, OutputLimit: int(c.Server.OutputLimit), IdleTimeout: c.Server.Timeout, Logger: log,
+	}
+	if c.Server.TLSCert != "" {
+		certificate, err := tls.LoadX509KeyPair(c.Server.TLSCert, c.Server.TLSKey)
+		if err != nil {
+			return fmt.Errorf("server.tls_cert = %q, server.tls_key = %q: %w; give a matching pair of PEM files", c.Server.TLSCert, c.Server.TLSKey, err)
+		}
+		o.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+	}
+	if c.Server.Routing == "redirect" {
+		o.Redirect = redirect(n.cluster)
+	}
+	var err error
+	if n.server, err = server.New(o); err != nil {
+		return err
+	}
+	return n.server.Start()
+}
+
+// administer starts the admin server, unless it is off.
+func (n *node) administer(c *config.Config, env *command.Env, view topology) (err error) {
+	if c.Admin.Listen == "" {
+		return nil
+	}
+	n.admin, err = admin.New(admin.Options{
+		Listen: c.Admin.Listen, Logger: n.log,
+		Source: &source{node: view, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes},
+		Samplers: []admin.Sampler{
+			serverSampler(env.Table, env.Stats, n.server, n.server.SlowReaders),
+			storageSampler(n.cluster.Storage),
+			clusterSampler(n.cluster),
+		},
+	})
+	return err
+}
+
+// clusterOptions is the part of c that the cluster needs.
+func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) (cluster.Options, error) {
+	secret, err := base64.StdEncoding.DecodeString(c.Cluster.Secret)
+	if err != nil {
+		return cluster.Options{}, fmt.Errorf("cluster.secret: %w", err)
+	}
+	ops := make(map[string]*coordinator.Op)
+	for _, op := range table.Ops() {
+		ops[op.Name] = op
+	}
+	return cluster.Options{
+		Dir: c.Storage.Dir,
+		Storage: storage.Options{
+			Fsync: syncPolicy(c.Storage.Fsync), Compression: c.Storage.Compression,
+			MemtableSize: int64(c.Storage.MemtableSize), CacheSize: int64(c.Storage.CacheSize), Logger: log,
+		},
+		Name: c.Node.Name, DC: c.Node.DC, Rack: c.Node.Rack, Weight: c.Node.Weight,
+		ClusterName: c.Cluster.Name, Gossip: c.Cluster.Gossip, RPC: c.Cluster.RPC, Client: c.ClientAddress(),
+		Join: c.Cluster.Join, Partitions: c.Cluster.Partitions, Secret: secret,
+		Replication: cluster.Replication{N: c.Replication.N, Levels: levels(c),
+			ReadTimeout: c.Replication.ReadTimeout, WriteTimeout: c.Replication.WriteTimeout},
+		Ops: ops, Logger: log,
+	}, nil
+}
+
+func syncPolicy(name string) storage.SyncPolicy {
+	for _, p := range []storage.SyncPolicy{storage.SyncAlways, storage.SyncNever} {
+		if p.String() == name {
+			return p
+		}
+	}
+	return storage.SyncEverySecond
+}
+
+// levels is the configured consistency. Package config accepts what package
+// coordinator parses, which a test holds it to.
+func levels(c *config.Config) coordinator.Levels {
+	r, errR := coordinator.ParseLevel(string(c.Replication.R))
+	w, errW := coordinator.ParseLevel(string(c.Replication.W))
+	mode, errMode := coordinator.ParseMode(c.Replication.Mode)
+	if err := errors.Join(errR, errW, errMode); err != nil {
+		panic("cli: a level that config accepts and coordinator does not: " + err.Error())
+	}
+	return coordinator.Levels{R: r, W: w, Mode: mode}
+}
+
+// password follows server.requirepass.
+func password(live *config.Live) func() string {
+	var current atomic.Pointer[string]
+	live.Subscribe("server.requirepass", func(c *config.Config) { current.Store(&c.Server.Requirepass) })
+	return func() string { return *current.Load() }
+}
+
+// info is what INFO tells of the process.
+func info(c *config.Config, file string) command.Info {
+	_, port, _ := net.SplitHostPort(c.Server.Listen) // config has checked it
+	number, _ := strconv.Atoi(port)
+	executable, _ := os.Executable() // INFO shows nothing when it is unknown
+	run := make([]byte, 20)
+	_, _ = rand.Read(run) // never fails, by its documentation
+	return command.Info{Version: Version, RunID: hex.EncodeToString(run), Started: time.Now(), Port: number,
+		Executable: executable, ConfigFile: file, Dir: c.Storage.Dir}
+}

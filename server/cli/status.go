@@ -1,0 +1,96 @@
+package cli
+
+import (
+	"context"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"io"
+	"strings"
+	"syscall"
+	"text/tabwriter"
+	"time"
+
+	"kvstore/server/admin"
+)
+
+func runStatus(s *shell, args []string) error {
+	v := newInvocation("status")
+	file, asJSON := v.String("config", "", ""), v.Bool("json", false, "")
+	if err := v.parse(s, args); err != nil {
+		return err
+	}
+	addr, err := s.adminListen(*file, v.settings)
+	if err != nil {
+		return err
+	}
+	list, err := admin.NewClient(addr).Nodes(context.Background())
+	if err != nil {
+		return unanswered(addr, err)
+	}
+	if *asJSON {
+		return writeJSON(s.stdout, list)
+	}
+	return writeStatus(s.stdout, list, time.Now())
+}
+
+// unanswered is the error of a node that cannot be asked.
+func unanswered(addr string, err error) error {
+	if errors.Is(err, syscall.ECONNREFUSED) {
+		return fmt.Errorf("admin.listen = %q: no node answers there; start one, or name another with --admin.listen=HOST:PORT", addr)
+	}
+	return fmt.Errorf("admin.listen = %q: %w", addr, err)
+}
+
+func writeJSON(out io.Writer, v any) error {
+	e := json.NewEncoder(out)
+	e.SetIndent("", "  ")
+	return e.Encode(v)
+}
+
+// writeStatus prints list as a table for people.
+func writeStatus(out io.Writer, list admin.NodeList, now time.Time) error {
+	ready := "ready"
+	if !list.Ready {
+		ready = "not ready: " + list.Reason
+	}
+	fmt.Fprintf(out, "cluster %s (%s), ring epoch %d, %d partitions, %s\n\n", list.Cluster, list.ClusterID, list.Epoch, list.Partitions, ready)
+	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
+	fmt.Fprintln(table, "NAME\tADDRESS\tSTATE\tHEARTBEAT\tPARTITIONS\tPRIMARY\tDC\tRACK\tID")
+	for _, n := range list.Nodes {
+		name := n.Name
+		if n.ID == list.Self {
+			name += "*"
+		}
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\n", name, n.Address, n.State, ago(n.Heartbeat, now, n.ID == list.Self),
+			share(n.Replicas, list.Partitions), share(n.Primaries, list.Partitions), n.DC, n.Rack, n.ID)
+	}
+	if err := table.Flush(); err != nil {
+		return err
+	}
+	_, err := fmt.Fprintln(out, "\n* the node that was asked")
+	return err
+}
+
+// ago is how long ago a heartbeat was.
+func ago(t, now time.Time, self bool) string {
+	switch {
+	case self:
+		return "now"
+	case t.IsZero():
+		return "never"
+	}
+	d := max(0, now.Sub(t))
+	if d < time.Minute {
+		return fmt.Sprintf("%.1fs ago", d.Seconds())
+	}
+	return strings.TrimSuffix(d.Truncate(time.Minute).String(), "0s") + " ago"
+}
+
+// share is n of all with its percentage.
+func share(n, all int) string {
+	if all == 0 {
+		return "0"
+	}
+	return fmt.Sprintf("%d (%d%%)", n, (100*n+all/2)/all)
+}
