@@ -8,7 +8,6 @@ import (
 	"strings"
 	"testing"
 
-	"kvstore/storage/cache"
 	"kvstore/storage/corrupt"
 	"kvstore/storage/entry"
 	"kvstore/storage/vfs"
@@ -25,14 +24,14 @@ func (f bytesFile) ReadAt(p []byte, off int64) (int, error) { return f.Reader.Re
 func (f bytesFile) Size() (int64, error)                    { return f.Reader.Size(), nil }
 func (f bytesFile) Close() error                            { return nil }
 
-func openBytes(data []byte, c *cache.Cache) (*Reader, error) {
-	return Open(bytesFile{Reader: bytes.NewReader(data)}, int64(len(data)), ReaderOptions{Cache: c, FileNum: 1, Name: "t.sst"})
+func openBytes(data []byte, d *Decoder) (*Reader, error) {
+	return Open(bytesFile{Reader: bytes.NewReader(data)}, int64(len(data)), ReaderOptions{Decoder: d, Name: "t.sst"})
 }
 
 // smallTable is a table with several partitions' worth of structure in few bytes.
 func smallTable(t testing.TB, compression string) ([]byte, []record) {
 	r := rand.New(rand.NewPCG(5, 6))
-	model := randomRecords(r, 60, keyShapes["system"])
+	model := randomRecords(r, 40, keyShapes["system"])
 	for i := range model {
 		model[i].value = strings.Repeat("v", i%40)
 	}
@@ -46,8 +45,8 @@ func smallTable(t testing.TB, compression string) ([]byte, []record) {
 }
 
 // checkAnswers reads everything and reports any answer that is neither right nor an error that names the damage.
-func checkAnswers(data []byte, model []record) error {
-	table, err := openBytes(data, nil)
+func checkAnswers(data []byte, model []record, d *Decoder) error {
+	table, err := openBytes(data, d)
 	if err != nil {
 		return asDamage(err)
 	}
@@ -102,9 +101,11 @@ func asDamage(err error) error {
 }
 
 func TestEveryFlippedBitIsFound(t *testing.T) {
+	var shared Decoder
+	defer shared.Close()
 	for _, compression := range []string{"none", "s2", "zstd"} {
 		data, model := smallTable(t, compression)
-		if err := checkAnswers(data, model); err != nil {
+		if err := checkAnswers(data, model, &shared); err != nil {
 			t.Fatal(err)
 		}
 		step := 1
@@ -113,10 +114,10 @@ func TestEveryFlippedBitIsFound(t *testing.T) {
 		}
 		for bit := 0; bit < len(data)*8; bit += step {
 			data[bit/8] ^= 1 << (bit % 8)
-			if err := checkAnswers(data, model); err != nil {
+			if err := checkAnswers(data, model, &shared); err != nil {
 				t.Fatalf("%s, bit %d of byte %d of %d: %v", compression, bit%8, bit/8, len(data), err)
 			}
-			if table, err := openBytes(data, nil); err == nil {
+			if table, err := openBytes(data, &shared); err == nil {
 				if err := table.Verify(); !corrupt.Is(err) {
 					t.Fatalf("%s, bit %d of byte %d of %d: Verify says %v", compression, bit%8, bit/8, len(data), err)
 				}
@@ -160,7 +161,7 @@ func TestBlockAtAnothersPlaceIsFound(t *testing.T) {
 		t.Fatal("the first two blocks differ in length")
 	}
 	copy(data[it.dataAt.offset:], data[first.offset:][:first.length])
-	if err := checkAnswers(data, model); err != nil {
+	if err := checkAnswers(data, model, nil); err != nil {
 		t.Fatal(err)
 	}
 	if err := table.Verify(); !corrupt.Is(err) {
