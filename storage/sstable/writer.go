@@ -51,7 +51,7 @@ type Writer struct {
 	hashes     []uint64 // of the keys in the open partition
 
 	offset uint64 // where the next block begins
-	out    []byte // not yet written to the file
+	out    []byte // not yet written to the file, at most writeSize
 	buf    []byte
 	err    error
 }
@@ -228,24 +228,32 @@ func (w *Writer) writeBlock(raw []byte) handle {
 
 func (w *Writer) write(data []byte) {
 	w.offset += uint64(len(data))
-	if w.out = append(w.out, data...); len(w.out) >= writeSize {
-		w.flush()
+	if len(w.out)+len(data) > writeSize {
+		w.toFile(w.out)
+		w.out = w.out[:0]
 	}
+	if len(data) > writeSize {
+		w.toFile(data) // a huge value is not copied once more
+		return
+	}
+	w.out = append(w.out, data...)
 }
 
 func (w *Writer) flush() {
-	if w.err != nil || len(w.out) == 0 {
+	w.toFile(w.out)
+	w.out = nil
+}
+
+func (w *Writer) toFile(data []byte) {
+	if w.err != nil || len(data) == 0 {
 		return
 	}
-	n, err := w.file.Write(w.out)
-	if err == nil && n < len(w.out) {
+	n, err := w.file.Write(data)
+	if err == nil && n < len(data) {
 		err = io.ErrShortWrite
 	}
 	if err != nil {
 		w.fail(fmt.Errorf("write table: %w", err))
-	}
-	if w.out = w.out[:0]; cap(w.out) > 4*writeSize {
-		w.out = nil
 	}
 }
 
