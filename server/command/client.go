@@ -1,94 +1,74 @@
 package command
 
-import (
-	"kvstore/resp"
-)
+import "kvstore/resp"
 
 // clientCommand is CLIENT: what the server knows of connections.
 func clientCommand() *Command {
-	const flags = NoScript | Loading | Stale
-	onOff := oneOf("enabled", tokenArg("on", "ON"), tokenArg("off", "OFF"))
-	clientType := oneOf("client-type", tokenArg("normal", "NORMAL"), tokenArg("master", "MASTER"),
-		tokenArg("replica", "REPLICA"), tokenArg("pubsub", "PUBSUB")).after("TYPE")
-	tips := []string{"nondeterministic_output"}
 	return &Command{
 		Name: "client", Arity: -2, Since: "2.4.0", Complexity: "Depends on subcommand.",
 		Summary: "Contains the commands on connections.",
-		Sub: []*Command{
-			{
-				Name: "id", Arity: 2, Flags: flags, Since: "5.0.0", Complexity: "O(1)",
-				Summary: "Returns the id of the connection.",
-				Local:   func(c *Ctx) { c.Int(int64(c.Session.ID)) },
-			},
-			{
-				Name: "info", Arity: 2, Flags: flags, Since: "6.2.0", Complexity: "O(1)", Tips: tips,
-				Summary: "Describes the connection, as CLIENT LIST does.",
-				Local:   runClientInfo,
-			},
-			{
-				Name: "list", Arity: -2, Flags: flags | Admin, Since: "2.4.0", Tips: tips,
-				Complexity: "O(N) where N is the number of client connections",
-				History: []Change{{"2.8.12", "Added unique client `id` field."}, {"5.0.0", "Added optional `TYPE` filter."},
-					{"6.2.0", "Added `laddr` field and the optional `ID` filter."}, {"7.2.0", "Added the `lib-name` and `lib-ver` fields."}},
-				Summary: "Lists the connections of this node.",
-				Args:    []Arg{clientType.since("5.0.0").optional(), integerArg("client-id").after("ID").since("6.2.0").optional().multiple()},
-				Local:   runClientList,
-			},
-			{
-				Name: "setname", Arity: 3, Flags: flags, Since: "2.6.9", Complexity: "O(1)",
-				Summary: "Names the connection.",
-				Args:    []Arg{stringArg("connection-name")},
-				Local:   runClientSetName,
-			},
-			{
-				Name: "getname", Arity: 2, Flags: flags, Since: "2.6.9", Complexity: "O(1)",
-				Summary: "Returns the name of the connection.",
-				Local:   runClientGetName,
-			},
-			{
-				Name: "setinfo", Arity: 4, Flags: flags, Since: "7.2.0", Complexity: "O(1)",
-				Summary: "Sets what the client library is called and its version.",
-				Args: []Arg{oneOf("attr", stringArg("libname").after("LIB-NAME"),
-					stringArg("libver").after("LIB-VER"))},
-				Local: runClientSetInfo,
-			},
-			{
-				Name: "reply", Arity: 3, Flags: flags, Since: "3.2.0", Complexity: "O(1)",
-				Summary: "Says which replies the client wants.",
-				Args:    []Arg{oneOf("action", tokenArg("on", "ON"), tokenArg("off", "OFF"), tokenArg("skip", "SKIP"))},
-				Local:   runClientReply,
-			},
-			{
-				Name: "no-evict", Arity: 3, Flags: flags | Admin, Since: "7.0.0", Complexity: "O(1)",
-				Summary: "Marks the connection as one that is not closed to save memory.",
-				Args:    []Arg{onOff},
-				Local:   func(c *Ctx) { c.toggle(&c.Session.NoEvict) },
-			},
-			{
-				Name: "no-touch", Arity: 3, Flags: flags, Since: "7.2.0", Complexity: "O(1)",
-				Summary: "Marks the connection as one whose reads are not remembered; none are here.",
-				Args:    []Arg{onOff},
-				Local:   func(c *Ctx) { c.toggle(&c.Session.NoTouch) },
-			},
-			{
-				Name: "kill", Arity: -3, Flags: flags | Admin, Since: "2.4.0",
-				Complexity: "O(N) where N is the number of client connections",
-				History: []Change{{"2.8.12", "Added new filter format."}, {"2.8.12", "`ID` option."}, {"3.2.0", "Added `master` type in for `TYPE` option."},
-					{"6.2.0", "`LADDR` option."}},
-				Summary: "Closes connections of this node.",
-				Args: []Arg{oneOf("filter", stringArg("old-format"), block("new-format",
-					integerArg("client-id").after("ID").optional(), clientType.optional(),
-					stringArg("username").after("USER").optional(), stringArg("addr").after("ADDR").optional(),
-					stringArg("laddr").after("LADDR").since("6.2.0").optional(),
-					oneOf("skipme", tokenArg("yes", "YES"), tokenArg("no", "NO")).after("SKIPME").optional(),
-					integerArg("maxage").after("MAXAGE").optional()).multiple())},
-				Local: runClientKill,
-			},
-			{
-				Name: "help", Arity: 2, Flags: Loading | Stale, Since: "5.0.0", Complexity: "O(1)",
-				Summary: "Explains the subcommands.",
-				Local:   runClientHelp,
-			},
+		Sub:     append(ownClientCommands(), allClientsCommands()...),
+	}
+}
+
+// clientCommandFlags are those of most of CLIENT.
+const clientCommandFlags = NoScript | Loading | Stale
+
+// ownClientCommands are about the connection they come from.
+func ownClientCommands() []*Command {
+	const flags = clientCommandFlags
+	onOff := oneOf("enabled", tokenArg("on", "ON"), tokenArg("off", "OFF"))
+	return []*Command{
+		{
+			Name: "id", Arity: 2, Flags: flags, Since: "5.0.0", Complexity: "O(1)",
+			Summary: "Returns the id of the connection.",
+			Local:   func(c *Ctx) { c.Int(int64(c.Session.ID)) },
+		},
+		{
+			Name: "info", Arity: 2, Flags: flags, Since: "6.2.0", Complexity: "O(1)", Tips: []string{"nondeterministic_output"},
+			Summary: "Describes the connection, as CLIENT LIST does.",
+			Local:   runClientInfo,
+		},
+		{
+			Name: "setname", Arity: 3, Flags: flags, Since: "2.6.9", Complexity: "O(1)",
+			Summary: "Names the connection.",
+			Args:    []Arg{stringArg("connection-name")},
+			Local:   runClientSetName,
+		},
+		{
+			Name: "getname", Arity: 2, Flags: flags, Since: "2.6.9", Complexity: "O(1)",
+			Summary: "Returns the name of the connection.",
+			Local:   runClientGetName,
+		},
+		{
+			Name: "setinfo", Arity: 4, Flags: flags, Since: "7.2.0", Complexity: "O(1)",
+			Summary: "Sets what the client library is called and its version.",
+			Args: []Arg{oneOf("attr", stringArg("libname").after("LIB-NAME"),
+				stringArg("libver").after("LIB-VER"))},
+			Local: runClientSetInfo,
+		},
+		{
+			Name: "reply", Arity: 3, Flags: flags, Since: "3.2.0", Complexity: "O(1)",
+			Summary: "Says which replies the client wants.",
+			Args:    []Arg{oneOf("action", tokenArg("on", "ON"), tokenArg("off", "OFF"), tokenArg("skip", "SKIP"))},
+			Local:   runClientReply,
+		},
+		{
+			Name: "no-evict", Arity: 3, Flags: flags | Admin, Since: "7.0.0", Complexity: "O(1)",
+			Summary: "Marks the connection as one that is not closed to save memory.",
+			Args:    []Arg{onOff},
+			Local:   func(c *Ctx) { c.toggle(&c.Session.NoEvict) },
+		},
+		{
+			Name: "no-touch", Arity: 3, Flags: flags, Since: "7.2.0", Complexity: "O(1)",
+			Summary: "Marks the connection as one whose reads are not remembered; none are here.",
+			Args:    []Arg{onOff},
+			Local:   func(c *Ctx) { c.toggle(&c.Session.NoTouch) },
+		},
+		{
+			Name: "help", Arity: 2, Flags: Loading | Stale, Since: "5.0.0", Complexity: "O(1)",
+			Summary: "Explains the subcommands.",
+			Local:   runClientHelp,
 		},
 	}
 }

@@ -7,6 +7,38 @@ import (
 	"kvstore/resp"
 )
 
+// allClientsCommands are about every connection of the node.
+func allClientsCommands() []*Command {
+	const flags = clientCommandFlags | Admin
+	clientType := oneOf("client-type", tokenArg("normal", "NORMAL"), tokenArg("master", "MASTER"),
+		tokenArg("replica", "REPLICA"), tokenArg("pubsub", "PUBSUB")).after("TYPE")
+	return []*Command{
+		{
+			Name: "list", Arity: -2, Flags: flags, Since: "2.4.0", Tips: []string{"nondeterministic_output"},
+			Complexity: "O(N) where N is the number of client connections",
+			History: []Change{{"2.8.12", "Shows `id`."}, {"5.0.0", "Added `TYPE`."},
+				{"6.2.0", "Added `ID`; shows `laddr`."}, {"7.2.0", "Shows `lib-name` and `lib-ver`."}},
+			Summary: "Lists the connections of this node.",
+			Args:    []Arg{clientType.since("5.0.0").optional(), integerArg("client-id").after("ID").since("6.2.0").optional().multiple()},
+			Local:   runClientList,
+		},
+		{
+			Name: "kill", Arity: -3, Flags: flags, Since: "2.4.0",
+			Complexity: "O(N) where N is the number of client connections",
+			History: []Change{{"2.8.12", "Added filters."}, {"3.2.0", "Added the type `master`."},
+				{"6.2.0", "Added `LADDR`."}},
+			Summary: "Closes connections of this node.",
+			Args: []Arg{oneOf("filter", stringArg("old-format"), block("new-format",
+				integerArg("client-id").after("ID").optional(), clientType.optional(),
+				stringArg("username").after("USER").optional(), stringArg("addr").after("ADDR").optional(),
+				stringArg("laddr").after("LADDR").since("6.2.0").optional(),
+				oneOf("skipme", tokenArg("yes", "YES"), tokenArg("no", "NO")).after("SKIPME").optional(),
+				integerArg("maxage").after("MAXAGE").optional()).multiple())},
+			Local: runClientKill,
+		},
+	}
+}
+
 // clientFilter chooses clients for CLIENT LIST and CLIENT KILL. The zero filter
 // takes all.
 type clientFilter struct {

@@ -12,75 +12,10 @@ import (
 
 // clusterCommands show the ring to clients of Redis Cluster.
 func clusterCommands() []*Command {
-	const flags = Loading | Stale
-	tips := []string{"nondeterministic_output"}
 	cluster := &Command{
 		Name: "cluster", Arity: -2, Since: "3.0.0", Complexity: "Depends on subcommand.",
 		Summary: "Contains the commands on the ring, as clients of Redis Cluster read it.",
-		Sub: []*Command{
-			{
-				Name: "info", Arity: 2, Flags: flags, Since: "3.0.0", Complexity: "O(1)", Tips: tips,
-				Summary: "Returns the state of the cluster.",
-				Local:   runClusterInfo,
-			},
-			{
-				Name: "nodes", Arity: 2, Flags: flags, Since: "3.0.0", Tips: tips,
-				Complexity: "O(N) where N is the number of partitions",
-				Summary:    "Returns the nodes and the slots each serves.",
-				Local:      runClusterNodes,
-			},
-			{
-				Name: "slots", Arity: 2, Flags: flags, Since: "3.0.0", Tips: tips,
-				Complexity: "O(N) where N is the number of partitions",
-				History:    []Change{{"4.0.0", "Added node IDs."}, {"7.0.0", "Added additional networking metadata field."}},
-				Summary:    "Returns ranges of slots with the nodes that hold them.",
-				Local:      runClusterSlots,
-			},
-			{
-				Name: "shards", Arity: 2, Flags: flags, Since: "7.0.0", Tips: tips,
-				Complexity: "O(N) where N is the number of partitions",
-				Summary:    "Returns the nodes with the ranges of slots each serves.",
-				Local:      runClusterShards,
-			},
-			{
-				Name: "links", Arity: 2, Flags: flags, Since: "7.0.0", Tips: tips,
-				Complexity: "O(N) where N is the number of nodes",
-				Summary:    "Returns the connections to other nodes.",
-				Local:      runClusterLinks,
-			},
-			{
-				Name: "myid", Arity: 2, Flags: flags, Since: "3.0.0", Complexity: "O(1)",
-				Summary: "Returns the id of this node.",
-				Local:   func(c *Ctx) { c.BulkString(c.nodeName(c.Env.Cluster.Self().ID)) },
-			},
-			{
-				Name: "keyslot", Arity: 3, Flags: flags, Since: "3.0.0",
-				Complexity: "O(N) where N is the number of bytes in the key",
-				Summary:    "Returns the slot of a key.",
-				Args:       []Arg{stringArg("key")},
-				Local:      func(c *Ctx) { c.Int(int64(ring.SlotOf(c.Args[2]))) },
-			},
-			{
-				Name: "countkeysinslot", Arity: 3, Flags: flags, Since: "3.0.0",
-				Complexity: "O(N) where N is the number of keys in the slot",
-				Summary:    "Returns the number of keys in a slot.",
-				Args:       []Arg{integerArg("slot")},
-				Wait:       runCountKeysInSlot,
-			},
-			{
-				Name: "getkeysinslot", Arity: 4, Flags: flags, Since: "3.0.0",
-				Complexity: "O(N) where N is the number of keys asked for",
-				Tips:       []string{"nondeterministic_output"},
-				Summary:    "Returns some keys of a slot, of the connection's database.",
-				Args:       []Arg{integerArg("slot"), integerArg("count")},
-				Wait:       runGetKeysInSlot,
-			},
-			{
-				Name: "help", Arity: 2, Flags: flags, Since: "5.0.0", Complexity: "O(1)",
-				Summary: "Explains the subcommands.",
-				Local:   runClusterHelp,
-			},
-		},
+		Sub:     append(clusterViewCommands(), clusterSlotCommands()...),
 	}
 	all := []*Command{
 		cluster,
@@ -99,6 +34,83 @@ func clusterCommands() []*Command {
 		inFamily(c, GroupCluster, 0)
 	}
 	return all
+}
+
+// clusterViewCommands show the nodes and what they hold.
+func clusterViewCommands() []*Command {
+	const flags = Loading | Stale
+	tips := []string{"nondeterministic_output"}
+	return []*Command{
+		{
+			Name: "info", Arity: 2, Flags: flags, Since: "3.0.0", Complexity: "O(1)", Tips: tips,
+			Summary: "Returns the state of the cluster.",
+			Local:   runClusterInfo,
+		},
+		{
+			Name: "nodes", Arity: 2, Flags: flags, Since: "3.0.0", Tips: tips,
+			Complexity: "O(N) where N is the number of partitions",
+			Summary:    "Returns the nodes and the slots each serves.",
+			Local:      runClusterNodes,
+		},
+		{
+			Name: "slots", Arity: 2, Flags: flags, Since: "3.0.0", Tips: tips,
+			Complexity: "O(N) where N is the number of partitions",
+			History:    []Change{{"4.0.0", "Shows ids."}, {"7.0.0", "Shows what other addresses a node has."}},
+			Summary:    "Returns ranges of slots with the nodes that hold them.",
+			Local:      runClusterSlots,
+		},
+		{
+			Name: "shards", Arity: 2, Flags: flags, Since: "7.0.0", Tips: tips,
+			Complexity: "O(N) where N is the number of partitions",
+			Summary:    "Returns the nodes with the ranges of slots each serves.",
+			Local:      runClusterShards,
+		},
+		{
+			Name: "links", Arity: 2, Flags: flags, Since: "7.0.0", Tips: tips,
+			Complexity: "O(N) where N is the number of nodes",
+			Summary:    "Returns the connections to other nodes.",
+			Local:      runClusterLinks,
+		},
+	}
+}
+
+// clusterSlotCommands are about single slots, and this node.
+func clusterSlotCommands() []*Command {
+	const flags = Loading | Stale
+	return []*Command{
+		{
+			Name: "myid", Arity: 2, Flags: flags, Since: "3.0.0", Complexity: "O(1)",
+			Summary: "Returns the id of this node.",
+			Local:   func(c *Ctx) { c.BulkString(c.nodeName(c.Env.Cluster.Self().ID)) },
+		},
+		{
+			Name: "keyslot", Arity: 3, Flags: flags, Since: "3.0.0",
+			Complexity: "O(N) where N is the number of bytes in the key",
+			Summary:    "Returns the slot of a key.",
+			Args:       []Arg{stringArg("key")},
+			Local:      func(c *Ctx) { c.Int(int64(ring.SlotOf(c.Args[2]))) },
+		},
+		{
+			Name: "countkeysinslot", Arity: 3, Flags: flags, Since: "3.0.0",
+			Complexity: "O(N) where N is the number of keys in the slot",
+			Summary:    "Returns the number of keys in a slot.",
+			Args:       []Arg{integerArg("slot")},
+			Wait:       runCountKeysInSlot,
+		},
+		{
+			Name: "getkeysinslot", Arity: 4, Flags: flags, Since: "3.0.0",
+			Complexity: "O(N) where N is the number of keys asked for",
+			Tips:       []string{"nondeterministic_output"},
+			Summary:    "Returns some keys of a slot, of the connection's database.",
+			Args:       []Arg{integerArg("slot"), integerArg("count")},
+			Wait:       runGetKeysInSlot,
+		},
+		{
+			Name: "help", Arity: 2, Flags: flags, Since: "5.0.0", Complexity: "O(1)",
+			Summary: "Explains the subcommands.",
+			Local:   runClusterHelp,
+		},
+	}
 }
 
 func runClusterHelp(c *Ctx) {

@@ -20,7 +20,7 @@ func configCommand() *Command {
 			{
 				Name: "get", Arity: -3, Flags: flags, Since: "2.0.0",
 				Complexity: "O(N) where N is the number of settings",
-				History:    []Change{{"7.0.0", "Added the ability to pass multiple pattern parameters in one call"}},
+				History:    []Change{{"7.0.0", "Takes several patterns."}},
 				Summary:    "Returns the settings whose names match the patterns.",
 				Args:       []Arg{stringArg("parameter").multiple()},
 				Local:      runConfigGet,
@@ -28,7 +28,7 @@ func configCommand() *Command {
 			{
 				Name: "set", Arity: -4, Flags: flags, Since: "2.0.0",
 				Complexity: "O(N) where N is the number of settings given",
-				History:    []Change{{"7.0.0", "Added the ability to set multiple parameters in one call."}},
+				History:    []Change{{"7.0.0", "Takes several settings."}},
 				Tips:       []string{"request_policy:all_nodes", "response_policy:all_succeeded"},
 				Summary:    "Changes settings of this node while it runs, all or none.",
 				Args:       []Arg{block("data", stringArg("parameter"), stringArg("value")).multiple()},

@@ -39,7 +39,7 @@ func connectionCommands() []*Command {
 		},
 		{
 			Name: "hello", Arity: -1, Flags: early, Since: "6.0.0", Complexity: "O(1)",
-			History: []Change{{"6.2.0", "`protover` made optional; when called without arguments the command reports the current connection's context."}},
+			History: []Change{{"6.2.0", "Without arguments it describes the connection."}},
 			Summary: "Chooses the protocol, RESP2 or RESP3, and describes the server.",
 			Args: []Arg{block("arguments", integerArg("protover"),
 				block("auth", stringArg("username"), stringArg("password")).after("AUTH").optional(),
@@ -48,7 +48,7 @@ func connectionCommands() []*Command {
 		},
 		{
 			Name: "auth", Arity: -2, Flags: early, Since: "1.0.0", Complexity: "O(1)",
-			History: []Change{{"6.0.0", "Added the username argument."}},
+			History: []Change{{"6.0.0", "Takes a user name."}},
 			Summary: "Authenticates the connection.",
 			Args:    []Arg{stringArg("username").since("6.0.0").optional(), stringArg("password")},
 			Local:   runAuth,
@@ -205,7 +205,7 @@ func runHello(c *Ctx) {
 		return
 	}
 	s := c.Session
-	if !s.Authenticated {
+	if !s.Authenticated && c.Env.Password() != "" {
 		c.Error(textHelloNoAuth)
 		return
 	}

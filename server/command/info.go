@@ -20,7 +20,7 @@ func infoCommand() *Command {
 	return &Command{
 		Name: "info", Arity: -1, Flags: Loading | Stale, Since: "1.0.0", Categories: CatDangerous,
 		Complexity: "O(1), and O(N) in the number of keys for the keyspace section",
-		History:    []Change{{"7.0.0", "Added support for taking multiple section arguments."}},
+		History:    []Change{{"7.0.0", "Takes several sections."}},
 		Tips:       []string{"nondeterministic_output", "request_policy:all_shards", "response_policy:special"},
 		Summary:    "Returns what the node knows of itself, in sections.",
 		Args:       []Arg{stringArg("section").optional().multiple()},

@@ -29,7 +29,7 @@ func serverCommands() []*Command {
 		{
 			Name: "shutdown", Arity: -1, Flags: Admin | NoScript | Loading | Stale | NoMulti | AllowBusy, Since: "1.0.0",
 			Complexity: "O(1)",
-			History:    []Change{{"7.0.0", "Added the `NOW`, `FORCE` and `ABORT` modifiers."}},
+			History:    []Change{{"7.0.0", "Added `NOW`, `FORCE` and `ABORT`."}},
 			Summary:    "Stops the node once running commands are answered. Everything acknowledged is kept, with or without SAVE.",
 			Args: []Arg{
 				oneOf("save-selector", tokenArg("nosave", "NOSAVE"), tokenArg("save", "SAVE")).optional(),
