@@ -40,6 +40,9 @@ func explain(c *config.Config, err error) error {
 	case errors.Is(err, syscall.ENOTDIR), errors.Is(err, fs.ErrExist):
 		return fmt.Errorf("%snot a directory: %w; choose another with --storage.dir=DIR", dir, pathOf(err))
 	}
+	if p, ok := errors.AsType[*fs.PathError](err); ok {
+		return fmt.Errorf("%s%w; choose another directory with --storage.dir=DIR", dir, p)
+	}
 	return err
 }
 

@@ -38,7 +38,7 @@ type node struct {
 // startNode puts a node together from the inside out: the cluster, which opens
 // the directory; the admin server, so that a node that waits to be taken in can
 // be asked why; the front end.
-func startNode(live *config.Live, file string, log zerolog.Logger) (*node, error) {
+func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.Logger) (*node, error) {
 	c := live.Config()
 	n := &node{log: log, asked: make(chan struct{}, 1)}
 	table := command.NewTable()
@@ -54,7 +54,7 @@ func startNode(live *config.Live, file string, log zerolog.Logger) (*node, error
 		Table: table, Cluster: view, Config: live, Stats: command.NewStats(table), Shutdown: n.ask,
 		Password: password(live), Info: info(c, file),
 	}
-	if err := n.serve(c, env, log); err != nil {
+	if err := n.serve(c, secure, env); err != nil {
 		return nil, errors.Join(err, n.cluster.Shutdown(context.Background()))
 	}
 	if err := n.administer(c, env, view); err != nil {
@@ -65,9 +65,12 @@ func startNode(live *config.Live, file string, log zerolog.Logger) (*node, error
 	for _, key := range []string{"replication.r", "replication.w", "replication.mode"} {
 		live.Subscribe(key, func(c *config.Config) { n.cluster.SetReplication(levels(c)) })
 	}
-	self := n.cluster.Self()
+	self, adminAddr := n.cluster.Self(), ""
+	if n.admin != nil {
+		adminAddr = n.admin.Addr().String()
+	}
 	log.Info().Str("version", Version).Str("node", self.Name).Stringer("id", self.ID).Str("listen", c.Server.Listen).
-		Str("admin", c.Admin.Listen).Str("dir", c.Storage.Dir).Msg("started")
+		Str("admin", adminAddr).Str("dir", c.Storage.Dir).Msg("started")
 	return n, nil
 }
 
@@ -80,17 +83,10 @@ func (n *node) ask(bool) {
 }
 
 // serve starts the front end.
-func (n *node) serve(c *config.Config, env *command.Env, log zerolog.Logger) error {
+func (n *node) serve(c *config.Config, secure *tls.Config, env *command.Env) error {
 	o := server.Options{
-		Addr: c.Server.Listen, Loops: c.Server.Loops, Env: env, Limits: resp.Limits{Bulk: int(c.Server.MaxValue)},
-		MaxClients: c.Server.Maxclients, OutputLimit: int(c.Server.OutputLimit), IdleTimeout: c.Server.Timeout, Logger: log,
-	}
-	if c.Server.TLSCert != "" {
-		certificate, err := tls.LoadX509KeyPair(c.Server.TLSCert, c.Server.TLSKey)
-		if err != nil {
-			return fmt.Errorf("server.tls_cert = %q, server.tls_key = %q: %w; give a matching pair of PEM files", c.Server.TLSCert, c.Server.TLSKey, err)
-		}
-		o.TLS = &tls.Config{Certificates: []tls.Certificate{certificate}}
+		Addr: c.Server.Listen, TLS: secure, Loops: c.Server.Loops, Env: env, Limits: resp.Limits{Bulk: int(c.Server.MaxValue)},
+		MaxClients: c.Server.Maxclients, OutputLimit: int(c.Server.OutputLimit), IdleTimeout: c.Server.Timeout, Logger: n.log,
 	}
 	if c.Server.Routing == "redirect" {
 		o.Redirect = redirect(n.cluster)
@@ -117,6 +113,18 @@ func (n *node) administer(c *config.Config, env *command.Env, view topology) (er
 		},
 	})
 	return err
+}
+
+// loadTLS reads what makes the clients' port speak TLS; nil when it does not.
+func loadTLS(c *config.Config) (*tls.Config, error) {
+	if c.Server.TLSCert == "" {
+		return nil, nil
+	}
+	certificate, err := tls.LoadX509KeyPair(c.Server.TLSCert, c.Server.TLSKey)
+	if err != nil {
+		return nil, fmt.Errorf("server.tls_cert = %q, server.tls_key = %q: %w; give a matching pair of PEM files", c.Server.TLSCert, c.Server.TLSKey, err)
+	}
+	return &tls.Config{Certificates: []tls.Certificate{certificate}}, nil
 }
 
 // clusterOptions is the part of c that the cluster needs.

@@ -33,6 +33,10 @@ func runServer(s *shell, args []string) error {
 	if err := checkListeners(c); err != nil {
 		return err
 	}
+	secure, err := loadTLS(c)
+	if err != nil {
+		return err
+	}
 	tuneCollector(s, c)
 	signals := make(chan os.Signal, 2)
 	signal.Notify(signals, os.Interrupt, syscall.SIGTERM)
@@ -41,7 +45,7 @@ func runServer(s *shell, args []string) error {
 	live := config.NewLive(c)
 	log, level := newLogger(s.stderr, c.Log.Format, c.Log.Level)
 	live.Subscribe("log.level", func(c *config.Config) { level.set(c.Log.Level) })
-	n, err := startNode(live, read, log)
+	n, err := startNode(live, read, secure, log)
 	if err != nil {
 		return explain(c, err)
 	}
