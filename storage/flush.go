@@ -109,6 +109,9 @@ func (d *DB) openSnapshots() []uint64 {
 func (d *DB) Flush() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.closed {
+		return ErrClosed
+	}
 	if d.active.last != 0 {
 		for d.refused == nil && d.next.log == nil {
 			d.room.Wait()
