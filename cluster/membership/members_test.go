@@ -46,6 +46,13 @@ func (w *watcher) of(id ring.NodeID) string {
 	return w.last[id]
 }
 
+// heard returns how often something was told, and the last meta of a node.
+func (w *watcher) heard(id ring.NodeID) (told int, m membership.Meta) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.told, w.meta[id]
+}
+
 // node is one node in a bubble.
 type node struct {
 	*membership.Members
@@ -130,7 +137,7 @@ func TestThreeNodesInABubble(t *testing.T) {
 			t.Error(err)
 		}
 		time.Sleep(time.Second)
-		if m := nodes[0].meta[3]; m.Epoch != 9 || m.RingHash != 99 || m.Gossip != addrOf(3) {
+		if _, m := nodes[0].heard(3); m.Epoch != 9 || m.RingHash != 99 || m.Gossip != addrOf(3) {
 			t.Errorf("node 1 heard %+v", m)
 		}
 
@@ -199,9 +206,9 @@ func TestAnOutageOfHalfASecondIsNoDeath(t *testing.T) {
 			network.SetFate(func(from, to string) (time.Duration, bool) { return 0, from == addrOf(3) || to == addrOf(3) })
 			time.Sleep(500 * time.Millisecond)
 			network.SetFate(lan)
-			told := nodes[0].told
+			told, _ := nodes[0].heard(3)
 			time.Sleep(5*time.Second + time.Duration(i)*37*time.Millisecond) // another phase each time
-			if nodes[0].of(3) != "alive" || nodes[0].told != told {
+			if again, _ := nodes[0].heard(3); nodes[0].of(3) != "alive" || again != told {
 				t.Fatal("an outage of 500 ms was told as a death")
 			}
 		}

@@ -154,7 +154,9 @@ func TestCommitFails(t *testing.T) {
 // TestSilentPeer connects to a listener that shakes hands through a proxy and then freezes.
 func TestSilentPeer(t *testing.T) {
 	var a, b rpctest.Recorder
-	quick := func(o *rpc.Options) { o.PingEvery, o.Silence = 20*time.Millisecond, 300*time.Millisecond }
+	quick := func(o *rpc.Options) {
+		o.PingEvery, o.Silence, o.HandshakeTimeout = 20*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+	}
 	ta, tb := start(t, 1, &a, quick), start(t, 2, &b, quick)
 	p := newProxy(t, tb.Addr().String())
 	ta.SetPeers([]rpc.Peer{{ID: 2, Addr: p.addr()}})
