@@ -39,7 +39,8 @@ func (c *Coordinator) submitWrite(v *view, r *Request) {
 	w.key = replica.Key{Token: token, DB: r.DB, Name: r.Key}
 	w.args = append(w.args[:0], r.Args...)
 	w.levels, w.tally, w.originPlace = levels, t, -1
-	w.deadline = time.Now().Add(timeout)
+	w.now = time.Now()
+	w.deadline = w.now.Add(timeout)
 	w.req = r
 	w.start()
 }
@@ -55,7 +56,8 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 	w.key = replica.Key{Token: m.Token, DB: m.DB, Name: m.Key}
 	w.args = append(w.args[:0], m.Args...)
 	w.levels = Levels{W: Level(m.W), R: Level(m.R), Mode: Mode(m.Mode), Timeout: m.Timeout}.Or(c.Defaults())
-	w.deadline = time.Now().Add(m.Timeout)
+	w.now = time.Now()
+	w.deadline = w.now.Add(m.Timeout)
 	w.req, w.origin, w.originID, w.originPlace = nil, from, m.ID, -1
 	if own < 0 || op == nil || !op.Write {
 		c.answerStatus(w, wire.NotReplica, fmt.Sprintf("operation %q of partition %d", m.Op, part))

@@ -34,9 +34,12 @@ type writeOp struct {
 	args     [][]byte
 	proto    uint8
 	levels   Levels
+	now      time.Time // when it began
 	deadline time.Time
 	part     ring.Partition
 	kept     bool
+	read     bool // seen is what a quorum held
+	settled  bool // a run without effect may be answered
 	mem      []byte // the key and arguments once kept
 
 	req      *Request    // the local client's request, or
@@ -103,14 +106,16 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 	merged := false
 	if !w.seen.Empty() {
 		w.c.o.Replica.Forget(w.key.DB, &w.seen)
-		version.Merge(&s.Merged, o, &w.seen)
-		o, merged = &s.Merged, true
+		if !o.Covers(&w.seen) {
+			version.Merge(&s.Merged, o, &w.seen)
+			o, merged = &s.Merged, true
+		}
 	}
 	again := w.stored
 	if again {
 		o.Drop(w.dot) // the operation sees what was there without it
 	}
-	now := time.Now().UnixMilli()
+	now := w.now.UnixMilli()
 	c := &w.call
 	c.Reset()
 	c.Args, c.Key, c.DB, c.Proto, c.Now = w.args, w.key.Name, w.key.DB, w.proto, now
@@ -120,9 +125,9 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 	w.op.Run(c)
 	if c.effect == effectNone && !again {
 		w.enc = w.enc[:0]
+		w.settled = w.read && w.seen.Covers(o)
 		if merged {
-			w.enc = o.Append(w.enc)
-			return w.enc, nil
+			return o.Append(w.enc), nil
 		}
 		return nil, nil
 	}
@@ -200,9 +205,12 @@ func (w *writeOp) Done(err error) {
 		w.finish(storeError(err))
 		return
 	}
-	n := w.v.places[w.part].n
-	if n == 1 || len(w.enc) == 0 {
+	if w.v.places[w.part].n == 1 {
 		w.finish(nil)
+		return
+	}
+	if !w.stored {
+		w.confirm()
 		return
 	}
 	own := int(w.v.own[w.part])
@@ -210,7 +218,9 @@ func (w *writeOp) Done(err error) {
 	w.tally.ok = 1 << uint(own)
 	w.sent = 0
 	done := w.tally.met()
-	if !done {
+	if done {
+		w.originPlace = -1 // nobody acknowledges, so it waits for our answer
+	} else {
 		w.Keep() // for a second run
 		id, ok := w.c.pending.add(w)
 		if !ok {
@@ -232,7 +242,32 @@ func (w *writeOp) Done(err error) {
 	case hopeless:
 		w.finish(ErrTimeout)
 	default:
-		w.c.alarms.set(id, alarmTimeout, time.Until(w.deadline))
+		w.c.alarms.set(id, alarmTimeout, w.left())
+	}
+}
+
+// left is the time left for the write. In the first run that is all of it, which
+// spares a look at the clock.
+func (w *writeOp) left() time.Duration {
+	if w.seen.Empty() {
+		return w.deadline.Sub(w.now)
+	}
+	return time.Until(w.deadline)
+}
+
+// confirm answers a run that changed nothing, if what it saw is what a quorum
+// holds: a value that so far is only here may yet be lost, and a reply must not
+// tell of it. Otherwise it reads a quorum, which also brings that level, and
+// runs again.
+func (w *writeOp) confirm() {
+	switch {
+	case w.settled:
+		w.finish(nil)
+	case time.Now().After(w.deadline):
+		w.finish(ErrTimeout)
+	default:
+		w.Keep()
+		w.c.readFirst(w)
 	}
 }
 
@@ -240,7 +275,7 @@ func (w *writeOp) Done(err error) {
 // reports whether that leaves too few. The caller holds mu.
 func (w *writeOp) sendAll(own int, noAck bool) (hopeless bool) {
 	m := wire.Message{
-		Kind: wire.Replicate, ID: w.id, Timeout: time.Until(w.deadline),
+		Kind: wire.Replicate, ID: w.id, Timeout: w.left(),
 		Token: w.key.Token, DB: w.key.DB, Key: w.key.Name, Object: w.enc,
 	}
 	if w.call.context == nil && w.call.effect != effectAdd {
@@ -395,7 +430,7 @@ func (w *writeOp) readDone(o *version.Object, err error) {
 		w.finish(err)
 		return
 	}
-	w.seen = *o.Clone()
+	w.seen, w.read = *o.Clone(), true
 	w.c.o.Replica.Do(w)
 }
 
@@ -423,7 +458,7 @@ func (c *Coordinator) putWrite(w *writeOp) {
 	}
 	w.mu.Lock()
 	w.id, w.req, w.v, w.op = 0, nil, nil, nil
-	w.kept, w.stored = false, false
+	w.kept, w.stored, w.read, w.settled = false, false, false, false
 	w.seen.Reset()
 	w.call.Reset()
 	w.mu.Unlock()
