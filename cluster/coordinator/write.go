@@ -38,8 +38,8 @@ type writeOp struct {
 	deadline time.Time
 	part     ring.Partition
 	kept     bool
-	read     bool // seen is what a quorum held
-	settled  bool // a run without effect may be answered
+	read     bool   // seen is what a quorum held
+	settled  bool   // a run without effect may be answered
 	mem      []byte // the key and arguments once kept
 
 	req      *Request    // the local client's request, or
