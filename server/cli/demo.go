@@ -259,15 +259,9 @@ func (d *demo) watch(signals <-chan os.Signal) {
 // stop stops the nodes, the last first, the children and those started by hand
 // in a dead one's place alike. A second signal, or the time limit, kills.
 func (d *demo) stop(signals <-chan os.Signal) {
-	hurry, done := make(chan struct{}), make(chan struct{})
+	done := make(chan struct{})
 	defer close(done)
-	go func() {
-		select {
-		case <-signals:
-			close(hurry)
-		case <-done:
-		}
-	}()
+	hurry := impatient(signals, done)
 	expired := make(chan time.Time)
 	limit := time.AfterFunc(demoStopTimeout, func() { close(expired) })
 	defer limit.Stop()

@@ -144,7 +144,8 @@ func TestDemoKillsWhatDoesNotStop(t *testing.T) {
 	r.await("Ctrl-C")
 	r.signals <- os.Interrupt
 	r.await("stopping")
-	r.signals <- os.Interrupt // in a hurry
+	later := time.AfterFunc(2*signalPause, func() { r.signals <- os.Interrupt }) // in a hurry
+	defer later.Stop()
 	if rest := r.finish(); strings.Count(rest, "had to be killed") != 3 {
 		t.Errorf("it printed %s", rest)
 	}

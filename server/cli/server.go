@@ -18,6 +18,32 @@ import (
 // has been answered, or not, within server.drain_timeout.
 const closeTimeout = 10 * time.Second
 
+// signalPause is how much later than the first a signal has to come to mean
+// impatience: tools such as timeout(1) signal the process and its group, which
+// arrives twice.
+const signalPause = 250 * time.Millisecond
+
+// impatient closes the channel it returns at the first of signals that comes
+// after signalPause, and ends with done.
+func impatient(signals <-chan os.Signal, done <-chan struct{}) <-chan struct{} {
+	hurry := make(chan struct{})
+	begun := time.Now()
+	go func() {
+		for {
+			select {
+			case <-signals:
+				if time.Since(begun) >= signalPause {
+					close(hurry)
+					return
+				}
+			case <-done:
+				return
+			}
+		}
+	}()
+	return hurry
+}
+
 // runServer runs a node until a signal, the SHUTDOWN command or the cluster's
 // refusal to take it in.
 func runServer(s *shell, args []string) error {
@@ -75,6 +101,8 @@ func (n *node) await(signals <-chan os.Signal) (why string, refused error) {
 // stopWithin stops n in order. A second signal, or far too long a time, ends the
 // process without waiting any more: everything acknowledged is in the log.
 func stopWithin(n *node, drain time.Duration, signals <-chan os.Signal, log zerolog.Logger) error {
+	done := make(chan struct{})
+	defer close(done)
 	stopped := make(chan error, 1)
 	go func() { stopped <- n.stop(drain) }() // ends with the process if it does not end by itself
 	select {
@@ -84,7 +112,7 @@ func stopWithin(n *node, drain time.Duration, signals <-chan os.Signal, log zero
 		}
 		log.Info().Msg("stopped")
 		return nil
-	case <-signals:
+	case <-impatient(signals, done):
 		return errors.New("stopped at once by a second signal")
 	case <-time.After(drain + closeTimeout):
 		return fmt.Errorf("stopped after %v without having closed everything", drain+closeTimeout)
