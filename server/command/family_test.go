@@ -104,7 +104,7 @@ func (f *fakeClients) Kill(id uint64) bool {
 	return len(f.list) < n
 }
 
-func (f *fakeClients) Count() (connected, blocked int) { return len(f.list), 1 }
+func (f *fakeClients) Count() (connected, blocked int) { return len(f.list), 2 }
 
 // family is a client of a node that answers everything.
 type family struct {

@@ -147,7 +147,7 @@ func infoClients(_ context.Context, c *Ctx, w *infoWriter) {
 	w.number("connected_clients", int64(connected))
 	w.number("cluster_connections", int64(connectedPeers(c.Env.Cluster)))
 	w.line("maxclients", c.ownSetting("server.maxclients"))
-	w.number("blocked_clients", int64(blocked))
+	w.number("blocked_clients", int64(max(0, blocked-1))) // INFO itself waits, too
 	w.number("tracking_clients", 0)
 }
 
