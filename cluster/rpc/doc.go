@@ -6,18 +6,20 @@
 // peer dialed. So there is never a question which of two connections wins, and the messages of one class from one node to
 // another arrive in the order of their Send, once, whole or not at all. On a dialed connection only Pongs come back.
 //
-// A peer is up (PeerUp, Connected, Send accepted) while our foreground connection to it and its foreground connection to us both
-// stand: requests can go and answers can come. Losing either is PeerDown, once for each PeerUp, and messages in flight
-// then may or may not have arrived. Between PeerDown and the next PeerUp nothing is sent, so what follows PeerUp is new.
-// PeerUp and PeerDown come from one goroutine, which is no batch: a handler that sends in them flushes.
+// A peer is up (PeerUp, Connected, Send accepted) while our foreground connection to it and its foreground connection to us
+// both stand: requests can go and answers can come. It comes up only when the bulk connections stand too; losing one of those
+// later is no PeerDown, it makes Send in that class ErrUnreachable until it is back. PeerDown comes once for each PeerUp, and
+// messages in flight then may or may not have arrived. Between PeerDown and the next PeerUp nothing is sent in the
+// foreground, so what follows PeerUp is new. PeerUp and PeerDown come from one goroutine, which is no batch: a handler that
+// sends in them flushes.
 //
 // # The life of a message
 //
-// Send encodes the message into the peer's pending packets under a short lock; the message may be reused at once. Flush, called
-// at the end of a turn of work, takes what is pending for every peer, calls Options.BeforeFlush once (the commit of the log),
-// then writes each peer's packets with one system call that does not block. Whatever the socket does not take is finished by a
-// goroutine of the connection; until then flushes only mark that there is more. A goroutine that finds another flushing the same peer leaves
-// its messages to that one, so concurrent flushes neither wait nor reorder.
+// Send encodes the message into the peer's pending packets under a short lock; the message may be reused at once. Flush,
+// called at the end of a turn of work, takes what is pending for every peer, calls Options.BeforeFlush once (the commit of the
+// log), then writes each peer's packets with one system call that does not block. Whatever the socket does not take is
+// finished by a goroutine of the connection; until then flushes only mark that there is more. A goroutine that finds another
+// flushing the same peer leaves its messages to that one, so concurrent flushes neither wait nor reorder.
 //
 //	Send ─┐                  ┌─ write ── the socket ── Reader ─ Decode ─ Handler.Receive, Receive, ... EndBatch
 //	Send ─┼─ pending ─ Flush ┤ BeforeFlush
@@ -32,14 +34,16 @@
 //
 // # Bounds
 //
-// What waits for a peer is bounded in bytes and messages for each class; over the bound Send is ErrOverloaded. A message
-// that is larger than the bound by itself is taken when the bound is not reached yet. Reading is bounded by package wire's packet limits, what strangers may do
-// before they have proved themselves by strangerLimit bytes, Options.HandshakeTimeout and maxStrangers connections.
+// What waits for a peer is bounded in bytes and messages for each class; over the bound Send is ErrOverloaded. A message that
+// is larger than the bound by itself is taken when the bound is not reached yet. Reading is bounded by package wire's packet
+// limits; what strangers may do before they have proved themselves by strangerLimit bytes a packet, Options.HandshakeTimeout
+// and maxStrangers connections.
 //
 // # Keepalive
 //
 // A Ping goes out on every dialed connection each Options.PingEvery. A connection without a Pong for Options.Silence is closed,
-// unless its socket is full and still draining: then a large transfer is under way in front of the Ping. An accepted connection on which nothing arrives for as long is closed too.
+// unless its socket is full and still draining: then a large transfer is under way in front of the Ping. An accepted
+// connection on which nothing arrives for as long is closed too.
 //
 // # Handshake
 //
@@ -50,15 +54,17 @@
 //	dialer   Hello     method = role, body = proof (32)
 //	acceptor HelloAck  status
 //
-// A proof is HMAC-SHA256(secret, side ‖ role ‖ the Hello's body ‖ the HelloAck's body before its proof), where side is "kvstore
-// accept" or "kvstore dial"; without a secret the key is empty, and both sides must agree on that too. Refused as status ends the
-// connection, the body is the reason. The acceptor refuses another version, another cluster, being another node than expected, itself, and a wrong proof. The
-// secret authenticates who connects; it is TLS (Options.TLS) that protects the bytes after that.
+// A proof is HMAC-SHA256(secret, side ‖ role ‖ the Hello's body ‖ the HelloAck's body before its proof), where side is
+// "kvstore accept" or "kvstore dial"; without a secret the key is empty, and both sides must agree on that too. A status of
+// Refused ends the connection, its body is the reason. The acceptor refuses another version, another cluster, being another
+// node than expected, itself, and a wrong proof. The secret authenticates who connects; it is TLS (Options.TLS) that protects
+// the bytes after that.
 //
 // # Callers
 //
-// A caller is a tool, or a node that is not in a ring yet: Transport.Call makes a short-lived connection for one
-// Control request. The handler receives it from a NodeID made up for the connection (IsCaller), to which it may Send until the caller has its answer. A caller may have no cluster yet (0).
+// A caller is a tool, or a node that is not in a ring yet: Transport.Call makes a short-lived connection for one Control
+// request. The handler receives it from a NodeID made up for the connection (IsCaller), to which it may Send until the caller
+// has its answer. A caller may have no cluster yet (0).
 //
 // Every method of Transport may be called concurrently, and from within Receive and EndBatch, except Close and Call, which wait.
 package rpc

@@ -58,7 +58,7 @@ func (t *Transport) tell() {
 			if t.ctx.Err() != nil {
 				return
 			}
-			p, now, reason := t.standing(id)
+			p, now, whole, reason := t.standing(id)
 			was := told[id]
 			if was.up() && was != now {
 				delete(told, id)
@@ -67,7 +67,7 @@ func (t *Transport) tell() {
 				}
 				t.o.Handler.PeerDown(id, reason)
 			}
-			if now.up() && was != now {
+			if now.up() && was != now && whole {
 				told[id] = now
 				t.enable(p, now)
 				t.o.Handler.PeerUp(id)
@@ -76,14 +76,15 @@ func (t *Transport) tell() {
 	}
 }
 
-// standing returns what connects this node with the peer now, and why there was a loss.
-func (t *Transport) standing(id ring.NodeID) (p *peer, now pair, reason error) {
+// standing returns what connects this node with the peer now, whether the bulk connections stand too, and why there was a
+// loss. A peer comes up whole, so that who is told of it can use every class; losing a bulk connection alone takes nothing down.
+func (t *Transport) standing(id ring.NodeID) (p *peer, now pair, whole bool, reason error) {
 	t.mu.Lock()
-	in := t.accepted[acceptedKey{id, Foreground}]
+	in, bulk := t.accepted[acceptedKey{id, Foreground}], t.accepted[acceptedKey{id, Bulk}]
 	t.mu.Unlock()
 	p = (*t.peers.Load())[id]
 	if p == nil {
-		return nil, pair{}, errors.New("no longer a peer")
+		return nil, pair{}, false, errors.New("no longer a peer")
 	}
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -91,13 +92,13 @@ func (t *Transport) standing(id ring.NodeID) (p *peer, now pair, reason error) {
 	if reason == nil || in == nil {
 		reason = errors.New("its connection to this node was lost")
 	}
-	return p, pair{out: p.out[Foreground], in: in}, reason
+	return p, pair{out: p.out[Foreground], in: in}, bulk != nil && p.out[Bulk] != nil, reason
 }
 
 // enable lets Send use the connection, unless it was lost meanwhile: then the loss has been posted, and is told next.
 func (t *Transport) enable(p *peer, now pair) {
 	p.sending[Foreground].Store(now.out)
-	if _, again, _ := t.standing(p.id); again != now {
+	if _, again, _, _ := t.standing(p.id); again != now {
 		p.sending[Foreground].CompareAndSwap(now.out, nil)
 	}
 }

@@ -205,7 +205,6 @@ func (p *peer) connected(class Class, l *link) {
 	p.mu.Unlock()
 	if class == Bulk {
 		p.sending[Bulk].Store(l)
-		return
 	}
 	p.t.news.post(p.id)
 }

@@ -81,7 +81,7 @@ func TestOverload(t *testing.T) {
 			if !errors.Is(err, rpc.ErrOverloaded) || taken > c.limit {
 				t.Errorf("%d messages taken, then %v", taken, err)
 			}
-			if err := ta.Send(2, rpc.Bulk, ping(1)); err != nil {
+			if err := ta.Send(2, rpc.Bulk, ping(1)); err != nil { // a peer that is up can be sent to in every class
 				t.Errorf("the other class is held up too: %v", err)
 			}
 			close(b.open)

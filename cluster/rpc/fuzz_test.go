@@ -1,0 +1,21 @@
+package rpc
+
+import "testing"
+
+// FuzzHandshake reads both bodies of the handshake: what is read says the same when written again.
+func FuzzHandshake(f *testing.F) {
+	h := hello{version: Version, cluster: 1, node: 2, expected: 3, class: Bulk}
+	a := ack{version: Version, cluster: 1, node: 2}
+	f.Add(h.append(nil))
+	f.Add(append(a.append(nil), make([]byte, proofSize)...))
+	f.Fuzz(func(t *testing.T, b []byte) {
+		var h hello
+		if err := h.parse(b); err == nil && h.version == Version && string(h.append(nil)) != string(b) {
+			t.Errorf("hello %x became %x", b, h.append(nil))
+		}
+		var a ack
+		if err := a.parse(b); err == nil && string(a.append(nil)) != string(b[:ackSize]) {
+			t.Errorf("ack %x became %x", b, a.append(nil))
+		}
+	})
+}
