@@ -1,0 +1,46 @@
+# What a developer does with kvstore. `make` alone explains the targets.
+
+SHELL := bash
+.SHELLFLAGS := -euo pipefail -c
+.DEFAULT_GOAL := help
+
+SEEDS    ?= 500# of the simulated cluster
+FUZZTIME ?= 10s# for each fuzz target
+TOOL     := go tool -modfile=tests/tools.mod
+
+.PHONY: build test race sim fuzz lint bench cover check help
+
+build: ## build ./kvstore
+	go build -o kvstore .
+
+test: ## run all tests, real clients too; installs what they need and is missing
+	tests/install
+	go test ./...
+
+race: ## run the tests of the packages under the race detector
+	go test -race -timeout 10m $$(go list ./... | grep -v '/tests/')
+
+sim: ## run the simulated cluster; SEEDS=500 says how many schedules
+	go test ./tests/sim -run Sim -count=1 -timeout 30m -seeds=$(SEEDS)
+
+fuzz: ## run every fuzz target for FUZZTIME=10s
+	grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file _ func; do \
+		echo "== $$(dirname "$$file") $${func#func }"; \
+		go test "$$(dirname "$$file")" -run '^$$' -fuzz "^$${func#func }\$$" -fuzztime $(FUZZTIME); \
+	done
+
+lint: ## gofmt, vet, modernizers, staticcheck, govulncheck
+	tests/lint
+
+bench: ## compare with redis-server, side by side, and print the table
+	tests/install
+	go run ./benchmarks
+
+cover: ## write coverage.out and print the total
+	go test -coverpkg=./... -coverprofile=coverage.out ./...
+	go tool cover -func=coverage.out | tail -1
+
+check: lint test race sim ## everything that must hold before a change is merged
+
+help: ## print this
+	@grep -E '^[a-z]+:.*## ' $(MAKEFILE_LIST) | awk -F ':.*## ' '{ printf "make %-7s %s\n", $$1, $$2 }'
