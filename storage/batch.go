@@ -7,8 +7,8 @@ import (
 	"kvstore/storage/wal"
 )
 
-// Batch collects operations that Apply makes visible, and recovers, all or none. The zero Batch is empty and ready. A Batch is for
-// one goroutine at a time and can be reused after Reset.
+// Batch collects operations that Apply makes visible, and recovers, all or none. The zero Batch is empty and ready. A
+// Batch is for one goroutine at a time and can be reused after Reset.
 type Batch struct {
 	// ops is the run of operations as the log holds them.
 	ops   []byte

@@ -10,8 +10,9 @@ import (
 	"kvstore/storage/vfs"
 )
 
-// Checkpoint makes dir, which must be absent or empty, an engine of its own with the content of the present moment; writes go on meanwhile. It flushes
-// the memory and then links the tables, so it costs no room until tables are replaced. When it fails, what it made stays, without a CURRENT.
+// Checkpoint makes dir, which must be absent or empty, an engine of its own with the content of the present moment;
+// writes go on meanwhile. It flushes the memory and then links the tables, so it costs no room until tables are
+// replaced. When it fails, what it made stays, without a CURRENT.
 func (d *DB) Checkpoint(dir string) error {
 	if err := d.checkpoint(dir); err != nil {
 		return fmt.Errorf("checkpoint to %s: %w", dir, err)

@@ -10,8 +10,8 @@ import (
 // keptBuffer is the largest pending buffer that is kept for the next record: a larger one was an exception.
 const keptBuffer = 4 << 20
 
-// logTurn is what the goroutine whose turn it is to write the log owns. The turn is a token in a channel instead of a mutex, because it is held
-// across a write to the disk.
+// logTurn is what the goroutine whose turn it is to write the log owns. The turn is a token in a channel instead of a
+// mutex, because it is held across a write to the disk.
 type logTurn struct {
 	// token holds one value, taken for the turn and put back after it.
 	token chan struct{}
@@ -23,8 +23,9 @@ type logTurn struct {
 	open []*wal.Writer
 }
 
-// Commit makes everything appended so far survive the loss of the process, with one write of one record, and under SyncAlways the loss of power. When
-// there is nothing to do it costs two atomic loads. Commits that run at the same time share the write, and the flush.
+// Commit makes everything appended so far survive the loss of the process, with one write of one record, and under
+// SyncAlways the loss of power. When there is nothing to do it costs two atomic loads. Commits that run at the same
+// time share the write, and the flush.
 func (d *DB) Commit() error {
 	target := d.visible.Load()
 	if d.options.Fsync == SyncAlways {
@@ -32,8 +33,10 @@ func (d *DB) Commit() error {
 			return nil
 		}
 		w := d.waiters.take()
-		d.enqueue(target, w.done)
-		err := <-w.result
+		err := d.enqueue(target, w.done)
+		if err == nil {
+			err = <-w.result
+		}
 		d.waiters.give(w)
 		return err
 	}
@@ -43,16 +46,16 @@ func (d *DB) Commit() error {
 	return d.writeTo(target)
 }
 
-// CommitAsync is Commit that never waits for a flush of the disk. It returns true when everything is where Commit would leave it; otherwise, under SyncAlways only, done
-// is called once, from the log's sync goroutine, when it is, and must not block. The callers bound how many wait.
+// CommitAsync is Commit that never waits for a flush of the disk. It returns true when everything is where Commit would
+// leave it; otherwise, under SyncAlways only, done is called once, from the log's sync goroutine, when it is, and must
+// not block. With an error done is never called. The callers bound how many wait.
 func (d *DB) CommitAsync(done func(error)) (committed bool, err error) {
 	target := d.visible.Load()
 	if d.options.Fsync == SyncAlways {
 		if d.durable.Load() >= target {
 			return true, nil
 		}
-		d.enqueue(target, done)
-		return false, nil
+		return false, d.enqueue(target, done)
 	}
 	if d.written.Load() >= target {
 		return true, nil
@@ -66,7 +69,8 @@ func (d *DB) writeTo(target uint64) error {
 	<-d.turn.token
 	err := error(nil)
 	if d.written.Load() < target {
-		// While the disk is refusing writes the keeper tries it once a second; every commit trying too would only load it.
+		// While the disk is refusing writes the keeper tries it once a second; every commit trying too would only load
+		// it.
 		if err = d.WriteError(); err == nil {
 			err = d.writePending()
 		}
@@ -75,8 +79,8 @@ func (d *DB) writeTo(target uint64) error {
 	return err
 }
 
-// writePending writes what is pending to the log. What a failing disk did not take stays in the backlog, to be written first by the next call; then writes
-// are refused, and the error is the refusal. The caller has the turn.
+// writePending writes what is pending to the log. What a failing disk did not take stays in the backlog, to be written
+// first by the next call; then writes are refused, and the error is the refusal. The caller has the turn.
 func (d *DB) writePending() error {
 	t := &d.turn
 	d.mu.Lock()

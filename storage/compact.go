@@ -12,13 +12,15 @@ import (
 	"kvstore/storage/entry"
 	"kvstore/storage/manifest"
 	"kvstore/storage/sstable"
+	"kvstore/storage/vfs"
 )
 
 // compactor is what the compaction workers share.
 type compactor struct {
 	signal
 	mu sync.Mutex
-	// busy are the numbers of the tables that a running job has for input; it stands under mu. A job's outcome is published before its tables are taken out.
+	// busy are the numbers of the tables that a running job has for input; it stands under mu. A job's outcome is
+	// published before its tables are taken out.
 	busy map[uint64]bool
 	// idle tells waiters that tables were taken out of busy.
 	idle sync.Cond
@@ -32,7 +34,8 @@ func (c *compactor) init() {
 	c.idle.L = &c.mu
 }
 
-// job is work on the tree: a picked compaction, or one for the sake of a range deletion. Without inputs it only forgets the range deletions in unranged.
+// job is work on the tree: a picked compaction, or one for the sake of a range deletion. Without inputs it only forgets
+// the range deletions in unranged.
 type job struct {
 	inputs   []*table
 	level    int // of the first inputs
@@ -134,7 +137,8 @@ func (c *compactor) describe(v *version) compaction.Levels {
 	return l
 }
 
-// chooseUrgent prefers what gives room back at no cost, then the picker's choice, then rewriting tables for range deletions.
+// chooseUrgent prefers what gives room back at no cost, then the picker's choice, then rewriting tables for range
+// deletions.
 func (d *DB) chooseUrgent(s *readState, l compaction.Levels) (*job, bool) {
 	if j, ok := d.chooseCovered(s, l); ok {
 		return j, true
@@ -200,10 +204,11 @@ func (d *DB) perform(j *job, s *readState) error {
 			err = closed
 		}
 		if err != nil {
-			if d.closing() || IsCorrupt(err) {
-				return err
+			if vfs.IsFull(err) {
+				return d.refuse(err)
 			}
-			return d.refuse(err)
+			// Anything else, a damaged input above all, is no reason to refuse writes: the tree stays as it was.
+			return err
 		}
 		c.added = tables
 		d.metrics.compactionRead.Add(read)
@@ -213,8 +218,8 @@ func (d *DB) perform(j *job, s *readState) error {
 		return err
 	}
 	d.metrics.compactions.Add(1)
-	d.logger.Debug().Int("level", j.level).Int("output", j.output).Int("tables", len(j.inputs)).Int64("read", read).Int64("written", b.bytes).
-		Bool("moved", j.move).Msg("compacted")
+	d.logger.Debug().Int("level", j.level).Int("output", j.output).Int("tables", len(j.inputs)).
+		Int64("read", read).Int64("written", b.bytes).Bool("moved", j.move).Msg("compacted")
 	return nil
 }
 
@@ -242,8 +247,9 @@ type sieve struct {
 	clean uint64
 }
 
-// sieve returns the sieve that keeps what readers of now and later can see, open snapshots included. Range deletions count up to the sequence number
-// upTo: those of which the manifest does not know yet may be lost with the log, and what they hide must then be there.
+// sieve returns the sieve that keeps what readers of now and later can see, open snapshots included. Range deletions
+// count up to the sequence number upTo: those of which the manifest does not know yet may be lost with the log, and
+// what they hide must then be there.
 func (d *DB) sieve(s *readState, upTo uint64, bottom bool) sieve {
 	snapshots := d.openSnapshots()
 	var ranges []sstable.RangeDel
@@ -260,7 +266,8 @@ func (d *DB) sieve(s *readState, upTo uint64, bottom bool) sieve {
 	return sieve{compaction.NewFilter(snapshots, bottom, ranges), clean}
 }
 
-// Compact merges everything into the lowest level with data and waits until that is done. Writes go on, and what they add meanwhile is not waited for.
+// Compact merges everything into the lowest level with data and waits until that is done. Writes go on, and what they
+// add meanwhile is not waited for.
 func (d *DB) Compact() error {
 	if err := d.Flush(); err != nil {
 		return err

@@ -36,7 +36,8 @@ func sumOf(t *testing.T, it *Iter) int64 {
 	return sum
 }
 
-// TestReadersBesideWriters runs batches, range deletions, flushes, compactions and checkpoints beside readers that check that every view is consistent.
+// TestReadersBesideWriters runs batches, range deletions, flushes, compactions and checkpoints beside readers that
+// check that every view is consistent.
 func TestReadersBesideWriters(t *testing.T) {
 	disk := vfs.NewMem()
 	db, err := Open("/db", tinyOptions(disk, SyncEverySecond))
@@ -260,7 +261,10 @@ func TestClosed(t *testing.T) {
 	_, _, _, tryErr := db.TryGet(nil, []byte("k"))
 	_, iterErr := db.NewIter(IterOptions{})
 	_, _, snapErr := s.Get(nil, []byte("k"))
-	for i, err := range []error{setErr, getErr, tryErr, iterErr, snapErr, db.Flush(), db.Compact(), db.Checkpoint(t.TempDir()), db.WriteError(), db.Close()} {
+	for i, err := range []error{
+		setErr, getErr, tryErr, iterErr, snapErr,
+		db.Flush(), db.Compact(), db.Checkpoint(t.TempDir()), db.WriteError(), db.Close(),
+	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("call %d on a closed engine: %v", i, err)
 		}

@@ -13,7 +13,8 @@ import (
 	"kvstore/storage/vfs"
 )
 
-// TestCrashAtEverySync cuts the power just before and just after each sync of a file or directory, and opens what is left.
+// TestCrashAtEverySync cuts the power just before and just after each sync of a file or directory, and opens what is
+// left.
 func TestCrashAtEverySync(t *testing.T) {
 	const seed = 42
 	r := rand.New(rand.NewPCG(seed, 1))

@@ -30,15 +30,16 @@ type DB struct {
 	state atomic.Pointer[readState]
 	// states counts the read states somebody holds, so that Close can wait for the readers.
 	states sync.WaitGroup
-	// visible is the last sequence number readers may see, written the last one handed to the kernel, durable the last one that
-	// survives a loss of power, be it in a log or in tables.
+	// visible is the last sequence number readers may see, written the last one handed to the kernel, durable the last
+	// one that survives a loss of power, be it in a log or in tables.
 	visible, written, durable atomic.Uint64
 	// nextFile is the next unused file number.
 	nextFile atomic.Uint64
 
 	// mu serialises writers. It is held for memory work only.
 	mu sync.Mutex
-	// room wakes writers that wait in makeRoom, and who waits for a flush: on a rotation prepared, a flush done, a refusal.
+	// room wakes writers that wait in makeRoom, and who waits for a flush: on a rotation prepared, a flush done, a
+	// refusal.
 	room sync.Cond
 	// The rest of the block stands under mu. seq is the last sequence number given out.
 	seq     uint64
@@ -77,7 +78,8 @@ type prepared struct {
 
 // tree is what changes the manifest.
 type tree struct {
-	// token holds one value, taken by who changes the tree and put back after it; like the log's turn it is held across writes to the disk.
+	// token holds one value, taken by who changes the tree and put back after it; like the log's turn it is held across
+	// writes to the disk.
 	token chan struct{}
 	// manifest and what it sums up to belong to the holder of the token.
 	manifest *manifest.Log
@@ -93,8 +95,8 @@ func newToken() chan struct{} {
 // lockName is the file whose lock keeps other processes out.
 const lockName = "LOCK"
 
-// Open opens the engine in dir, which is made when it is not there. The error wraps ErrLocked when another process has it open, and is a
-// *CorruptError when something that was durable is damaged. What a crash left unfinished is mended.
+// Open opens the engine in dir, which is made when it is not there. The error wraps ErrLocked when another process has
+// it open, and is a *CorruptError when something that was durable is damaged. What a crash left unfinished is mended.
 func Open(dir string, o Options) (*DB, error) {
 	o.EnsureDefaults()
 	if err := o.Validate(); err != nil {
@@ -143,7 +145,8 @@ func (d *DB) start() {
 	d.compactor.kick()
 }
 
-// Close writes and flushes what is pending and closes the engine. It waits for reads in progress, so the caller closes its iterators before.
+// Close writes and flushes what is pending and closes the engine. It waits for reads in progress, so the caller closes
+// its iterators before.
 func (d *DB) Close() error {
 	d.mu.Lock()
 	if d.closed {

@@ -1,18 +1,21 @@
-// Package storage is the engine of one node: an ordered map from keys to values on one directory of a disk, a log-structured merge tree.
+// Package storage is the engine of one node: an ordered map from keys to values on one directory of a disk, a
+// log-structured merge tree.
 //
 // # The life of a write
 //
-// Set encodes the operation behind the pending log record, inserts it into the memtable under the next sequence number, and publishes that number: from here
-// on every reader sees it. Nothing has touched the disk. Commit swaps the pending record for an empty one and hands it to the kernel with one write, checksum and
-// all; who answers a client calls it before. When the memtable is full it becomes immutable, and one that was prepared ahead, with a log file
-// of its own, takes its place. The flusher writes the immutable one to a table of level 0, records that in the manifest, and drops its log. Compaction workers merge
-// tables downward, dropping what nobody can see any more.
+// Set encodes the operation behind the pending log record, inserts it into the memtable under the next sequence number,
+// and publishes that number: from here on every reader sees it. Nothing has touched the disk. Commit swaps the pending
+// record for an empty one and hands it to the kernel with one write, checksum and all; who answers a client calls it
+// before. When the memtable is full it becomes immutable, and one that was prepared ahead, with a log file of its own,
+// takes its place. The flusher writes the immutable one to a table of level 0, records that in the manifest, and drops
+// its log. Compaction workers merge tables downward, dropping what nobody can see any more.
 //
 // # The life of a read
 //
-// Get takes the present read state, an immutable bundle of memtables, tables and range deletions, by counting itself in; then the visible
-// sequence number; then it looks for the newest record of the key that is not newer than that number: in the memtables, in level 0, newest first, and in at most one table of each level
-// below. Get takes no lock and allocates nothing but the value's room. TryGet gives up where it would have to read from the disk.
+// Get takes the present read state, an immutable bundle of memtables, tables and range deletions, by counting itself
+// in; then the visible sequence number; then it looks for the newest record of the key that is not newer than that
+// number: in the memtables, in level 0, newest first, and in at most one table of each level below. Get takes no lock
+// and allocates nothing but the value's room. TryGet gives up where it would have to read from the disk.
 //
 // # Files
 //
@@ -26,16 +29,19 @@
 //
 // # What holds
 //
-//   - Sequence numbers grow by one with each operation; in memory, in the logs and over the levels, newer records of a key come before older ones.
-//   - What is recovered after a crash is exactly the operations up to some sequence number, and never half a batch. After the loss of the process that number is
-//     at least the last Commit's; after a loss of power too under SyncAlways.
+//   - Sequence numbers grow by one with each operation; in memory, in the logs and over the levels, newer records of a
+//     key come before older ones.
+//   - What is recovered after a crash is exactly the operations up to some sequence number, and never half a batch.
+//     After the loss of the process that number is at least the last Commit's; after a loss of power too under
+//     SyncAlways.
 //   - Nothing is dropped from a table on behalf of an operation that could still be lost.
 //   - A file is removed when neither the manifest nor any reader needs it.
 //   - Damage is an error that names file and place, never an absent key.
 //
 // # Goroutines
 //
-// The syncer writes and flushes the log for those who wait, the keeper prepares files and removes them, the flusher and the compaction workers
-// write tables. All belong to the DB and end in Close. Any method may be called concurrently with any other; Batch and Iter are for one
-// goroutine. The locks are leaves, held for memory work only: what must be exclusive across I/O (the log, the tree) is a token in a channel.
+// The syncer writes and flushes the log for those who wait, the keeper prepares files and removes them, the flusher and
+// the compaction workers write tables. All belong to the DB and end in Close. Any method may be called concurrently
+// with any other; Batch and Iter are for one goroutine. The locks are leaves, held for memory work only: what must be
+// exclusive across I/O (the log, the tree) is a token in a channel.
 package storage

@@ -13,7 +13,8 @@ var (
 	ErrClosed = errors.New("the engine is closed")
 	// ErrFull says that the disk is full: writes are refused until there is room again, reads go on.
 	ErrFull = errors.New("the disk is full")
-	// ErrReadOnly says that the disk failed to take what was written: writes are refused until the engine is opened again, reads go on.
+	// ErrReadOnly says that the disk failed to take what was written: writes are refused until the engine is opened
+	// again, reads go on.
 	ErrReadOnly = errors.New("the disk failed and writes are refused")
 	// ErrLocked says that another process has the directory open; the message names its process id when that is known.
 	ErrLocked = errors.New("the directory is in use")

@@ -124,7 +124,8 @@ func TestFailedSync(t *testing.T) {
 	}
 }
 
-// TestEveryOperationFails lets the nth operation of the disk fail for good, for each n, and expects that the engine neither hangs nor loses what was committed.
+// TestEveryOperationFails lets the nth operation of the disk fail for good, for each n, and expects that the engine
+// neither hangs nor loses what was committed.
 func TestEveryOperationFails(t *testing.T) {
 	failure := errors.New("input/output error")
 	for n := int64(0); ; n += 3 {

@@ -23,8 +23,8 @@ func (d *DB) runFlusher() {
 	}
 }
 
-// flushOldest flushes the oldest immutable memtable and reports whether there may be another to do at once. While writes are refused it waits:
-// when a full disk has room again, the keeper kicks the flusher.
+// flushOldest flushes the oldest immutable memtable and reports whether there may be another to do at once. While
+// writes are refused it waits: when a full disk has room again, the keeper kicks the flusher.
 func (d *DB) flushOldest() bool {
 	s := d.state.Load()
 	if len(s.immutable) == 0 || d.closing() || d.WriteError() != nil {
@@ -97,8 +97,8 @@ func (d *DB) closing() bool {
 	}
 }
 
-// openSnapshots returns the sequence numbers of the open snapshots, ascending. A snapshot taken later sees the newest record of every key in what is being written,
-// which is kept anyway.
+// openSnapshots returns the sequence numbers of the open snapshots, ascending. A snapshot taken later sees the newest
+// record of every key in what is being written, which is kept anyway.
 func (d *DB) openSnapshots() []uint64 {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,10 +12,11 @@ type IterOptions struct {
 	Lower, Upper []byte
 }
 
-// Iter walks the live keys of the engine at one time, in both directions. It belongs to one goroutine and must be closed. It keeps the files it
-// reads from alive, so it should not stay open for long.
+// Iter walks the live keys of the engine at one time, in both directions. It belongs to one goroutine and must be
+// closed. It keeps the files it reads from alive, so it should not stay open for long.
 //
-// A new Iter stands nowhere; SeekGE, SeekLT, First or Last place it. When Valid is false, Err tells an end from a failure.
+// A new Iter stands nowhere; SeekGE, SeekLT, First or Last place it. When Valid is false, Err tells an end from a
+// failure.
 type Iter struct {
 	state *readState
 	seq   uint64
@@ -131,8 +132,8 @@ func (i *Iter) Next() bool {
 func (i *Iter) Prev() bool {
 	switch i.place {
 	case onRecord:
-		// Newer records of the shown key, which the iterator does not see, stand before it. And when a writer adds one behind
-		// it at the moment of turning, inner may come by there.
+		// Newer records of the shown key, which the iterator does not see, stand before it. And when a writer adds one
+		// behind it at the moment of turning, inner may come by there.
 		i.key = append(i.key[:0], i.inner.Key()...)
 		ok := i.inner.Prev()
 		for ok && bytes.Compare(i.inner.Key(), i.key) >= 0 {
@@ -147,7 +148,8 @@ func (i *Iter) Prev() bool {
 	return false
 }
 
-// forward goes on from where inner stands to the first record to be shown. With skip the records up to those of i.key are passed over. ok says that inner stands on a record.
+// forward goes on from where inner stands to the first record to be shown. With skip the records up to those of i.key
+// are passed over. ok says that inner stands on a record.
 func (i *Iter) forward(ok, skip bool) bool {
 	i.place, i.err = nowhere, nil
 	for ; ok; ok = i.inner.Next() {

@@ -7,11 +7,12 @@ import (
 	"time"
 
 	"kvstore/storage/memtable"
+	"kvstore/storage/vfs"
 	"kvstore/storage/wal"
 )
 
-// keeper prepares the log and memtable of the next rotation, removes files that nobody uses any more, and tries a full disk until it has room: what
-// writers and readers must not wait for.
+// keeper prepares the log and memtable of the next rotation, removes files that nobody uses any more, and tries a full
+// disk until it has room: what writers and readers must not wait for.
 type keeper struct {
 	signal
 	mu sync.Mutex
@@ -100,12 +101,21 @@ func (d *DB) prepareNext() error {
 	return nil
 }
 
-// createLog makes a durable, empty log under an unused number.
+// createLog makes a durable, empty log under an unused number, with room for a memtable's operations when the disk has
+// it.
 func (d *DB) createLog() (*wal.Writer, error) {
+	w, err := d.createLogWith(d.options.MemtableSize)
+	if vfs.IsFull(err) {
+		// The reserve only spares the file system the growing. How much still fits is for the writes to find out.
+		return d.createLogWith(0)
+	}
+	return w, err
+}
+
+func (d *DB) createLogWith(reserve int64) (*wal.Writer, error) {
 	number := d.nextFile.Add(1) - 1
 	name := d.name(logName(number))
-	// The log is a little longer than the memtable's keys and values; the reserve is only to spare the file system the growing.
-	w, err := wal.Create(d.fs, name, number, d.options.MemtableSize)
+	w, err := wal.Create(d.fs, name, number, reserve)
 	if err == nil {
 		if err = d.fs.SyncDir(d.dir); err == nil {
 			return w, nil

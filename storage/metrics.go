@@ -21,7 +21,8 @@ type counters struct {
 type Metrics struct {
 	// Levels describes the tree, level 0 first.
 	Levels [levels]LevelMetrics
-	// MemtableBytes is the active memtable's size, ImmutableBytes that of those that wait for their flush, which are Immutable many.
+	// MemtableBytes is the active memtable's size, ImmutableBytes that of those that wait for their flush, which are
+	// Immutable many.
 	MemtableBytes, ImmutableBytes int64
 	Immutable                     int
 	// RangeDeletions counts those whose work is not done.
@@ -37,7 +38,8 @@ type Metrics struct {
 	SyncTime Histogram
 	// Flushes and FlushBytes count memtables written to tables and those tables' bytes.
 	Flushes, FlushBytes int64
-	// Compactions counts those that finished, CompactionRead and CompactionWritten the bytes of tables they read and wrote.
+	// Compactions counts those that finished, CompactionRead and CompactionWritten the bytes of tables they read and
+	// wrote.
 	Compactions, CompactionRead, CompactionWritten, CompactionErrors int64
 	// Visible is the last operation readers see, Durable the last that survives a loss of power.
 	Visible, Durable LSN
@@ -50,7 +52,8 @@ type LevelMetrics struct {
 	Entries int64
 }
 
-// Histogram counts durations by powers of two: Counts[i] those below HistogramBound(i) and not below the bound before. The last one has no bound.
+// Histogram counts durations by powers of two: Counts[i] those below HistogramBound(i) and not below the bound before.
+// The last one has no bound.
 type Histogram struct {
 	Counts [histogramBuckets]int64
 	Sum    time.Duration

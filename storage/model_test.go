@@ -56,8 +56,8 @@ func (m *model) cut(n int) {
 // tinyOptions make every mechanism turn over within a few hundred operations.
 func tinyOptions(fs vfs.FS, policy SyncPolicy) Options {
 	return Options{
-		FS: fs, Fsync: policy, MemtableSize: 8 << 10, CacheSize: 256 << 10, BlockSize: 256, TableSize: 4 << 10, LevelSize: 16 << 10, LevelRatio: 3,
-		L0Trigger: 2, L0Stop: 8, CompactionWorkers: 1,
+		FS: fs, Fsync: policy, MemtableSize: 8 << 10, CacheSize: 256 << 10,
+		BlockSize: 256, TableSize: 4 << 10, LevelSize: 16 << 10, LevelRatio: 3, L0Trigger: 2, L0Stop: 8, CompactionWorkers: 2,
 	}
 }
 
@@ -75,7 +75,10 @@ type world struct {
 }
 
 func newWorld(t *testing.T, seed uint64, policy SyncPolicy) *world {
-	w := &world{t: t, r: rand.New(rand.NewPCG(seed, 7)), disk: vfs.NewMem(), policy: policy, snapshots: map[*Snapshot]map[string]string{}}
+	w := &world{
+		t: t, r: rand.New(rand.NewPCG(seed, 7)), disk: vfs.NewMem(), policy: policy,
+		snapshots: map[*Snapshot]map[string]string{},
+	}
 	w.open()
 	return w
 }

@@ -10,8 +10,8 @@ import (
 	"kvstore/storage/vfs"
 )
 
-// SyncPolicy says when the log is flushed to the disk. In every policy a committed write survives the loss of the process; the
-// policies differ in what survives a loss of power.
+// SyncPolicy says when the log is flushed to the disk. In every policy a committed write survives the loss of the
+// process; the policies differ in what survives a loss of power.
 type SyncPolicy uint8
 
 const (

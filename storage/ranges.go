@@ -7,14 +7,14 @@ import (
 	"kvstore/storage/manifest"
 )
 
-// rangeSet is the set of range deletions a reader must honour. It is immutable: adding makes a new one. The engine keeps them
-// beside the memtables and tables, not in them, because they are few, and because the newest one over a key can then be
-// found without asking every level.
+// rangeSet is the set of range deletions a reader must honour. It is immutable: adding makes a new one. The engine
+// keeps them beside the memtables and tables, not in them, because they are few, and because the newest one over a key
+// can then be found without asking every level.
 type rangeSet struct {
 	// all are the deletions in the order of their sequence numbers.
 	all []manifest.Range
-	// cuts are the distinct bounds in order; over[i] holds the sequence numbers, newest first, of the deletions that cover the
-	// keys from cuts[i] up to and without cuts[i+1].
+	// cuts are the distinct bounds in order; over[i] holds the sequence numbers, newest first, of the deletions that
+	// cover the keys from cuts[i] up to and without cuts[i+1].
 	cuts [][]byte
 	over [][]uint64
 }
@@ -80,8 +80,8 @@ func (s *rangeSet) covers(key []byte) []uint64 {
 	return s.over[low-1]
 }
 
-// newest returns the sequence number of the newest deletion over key that a reader at seq sees, 0 when there is none: records of the key
-// below it are deleted.
+// newest returns the sequence number of the newest deletion over key that a reader at seq sees, 0 when there is none:
+// records of the key below it are deleted.
 func (s *rangeSet) newest(key []byte, seq uint64) uint64 {
 	if s == nil {
 		return 0

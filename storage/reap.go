@@ -7,7 +7,8 @@ import (
 	"kvstore/storage/manifest"
 )
 
-// chooseCovered finds tables of which a range deletion leaves nothing, or range deletions that have nothing left to hide.
+// chooseCovered finds tables of which a range deletion leaves nothing, or range deletions that have nothing left to
+// hide.
 func (d *DB) chooseCovered(s *readState, l compaction.Levels) (*job, bool) {
 	snapshots := d.openSnapshots()
 	var done []uint64
@@ -49,7 +50,8 @@ func (d *DB) chooseRewrite(s *readState, l compaction.Levels) (*job, bool) {
 	return nil, false
 }
 
-// ripe reports whether everything older than the range deletion is in tables, the deletion itself in the manifest, and no snapshot sees what it hides.
+// ripe reports whether everything older than the range deletion is in tables, the deletion itself in the manifest, and
+// no snapshot sees what it hides.
 func ripe(s *readState, r manifest.Range, snapshots []uint64) bool {
 	if len(snapshots) > 0 && snapshots[0] < r.Seq {
 		return false

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -9,13 +10,15 @@ import (
 	"strconv"
 	"strings"
 
+	"kvstore/storage/corrupt"
 	"kvstore/storage/manifest"
 	"kvstore/storage/memtable"
 	"kvstore/storage/wal"
 )
 
-// recover brings the engine to where it was: the manifest's tables, and behind them what the logs hold. Replayed operations are written to
-// tables at once, and one fresh manifest makes all of it the new start; until that is in force a crash finds the old start.
+// recover brings the engine to where it was: the manifest's tables, and behind them what the logs hold. Replayed
+// operations are written to tables at once, and one fresh manifest makes all of it the new start; until that is in
+// force a crash finds the old start.
 func (d *DB) recover() error {
 	files, err := listFiles(d.fs, d.dir)
 	if err != nil {
@@ -48,7 +51,8 @@ func (d *DB) recover() error {
 	return nil
 }
 
-// checkNew verifies that a directory without CURRENT never had one: the first Open may have been cut short behind making its log, but nothing was written.
+// checkNew verifies that a directory without CURRENT never had one: the first Open may have been cut short behind
+// making its log, but nothing was written.
 func (d *DB) checkNew(files fileSet) error {
 	missing := &CorruptError{File: d.name(manifest.CurrentName), Reason: "it is missing, but there are tables or logs"}
 	if len(files.tables) > 0 {
@@ -104,10 +108,12 @@ func (d *DB) emptyMemory() *memory {
 // checkLevels verifies what lookups rely on: below level 0 tables do not overlap.
 func checkLevels(byLevel [levels][]*table) error {
 	for level := 1; level < levels; level++ {
-		tables := slices.SortedFunc(slices.Values(byLevel[level]), func(a, b *table) int { return slices.Compare(a.Smallest, b.Smallest) })
+		tables := slices.SortedFunc(slices.Values(byLevel[level]), func(a, b *table) int {
+			return bytes.Compare(a.Smallest, b.Smallest)
+		})
 		for i := 1; i < len(tables); i++ {
-			if slices.Compare(tables[i-1].Largest, tables[i].Smallest) >= 0 {
-				return &CorruptError{File: "manifest", Reason: fmt.Sprintf("tables %d and %d of level %d overlap", tables[i-1].Number, tables[i].Number, level)}
+			if a, b := tables[i-1], tables[i]; bytes.Compare(a.Largest, b.Smallest) >= 0 {
+				return corrupt.New("manifest", 0, "tables %d and %d of level %d overlap", a.Number, b.Number, level)
 			}
 		}
 	}
@@ -139,7 +145,8 @@ func (d *DB) begin(r *replay) error {
 	}
 	d.tree.manifest, err = manifest.Create(d.fs, d.dir, number, d.tree.sum)
 	if err != nil {
-		// The disk may have the manifest all the same, so the tables' files stay; the next Open knows whether they are needed.
+		// The disk may have the manifest all the same, so the tables' files stay; the next Open knows whether they are
+		// needed.
 		for _, t := range tables {
 			d.releaseTable(t)
 		}
@@ -193,7 +200,7 @@ func (r *replay) log(number uint64, later []uint64) (more bool, err error) {
 	}
 	defer l.Close()
 	if l.Number() != number && l.Number() != 0 {
-		return false, &CorruptError{File: name, Reason: fmt.Sprintf("this is log %d", l.Number())}
+		return false, corrupt.New(name, 0, "this is log %d", l.Number())
 	}
 	for {
 		at := l.Offset()
@@ -212,7 +219,7 @@ func (r *replay) log(number uint64, later []uint64) (more bool, err error) {
 			return false, err
 		}
 		if record.First > r.last+1 {
-			missing := &CorruptError{File: name, Offset: at, Reason: fmt.Sprintf("the operations from %d to %d before it are missing", r.last+1, record.First-1)}
+			missing := corrupt.New(name, at, "the operations from %d to %d before it are missing", r.last+1, record.First-1)
 			if at > wal.HeaderSize {
 				return false, missing
 			}
@@ -220,12 +227,12 @@ func (r *replay) log(number uint64, later []uint64) (more bool, err error) {
 			return false, r.cut(wal.Tail{Offset: at, Short: true, Durable: record.Durable}, append([]uint64{number}, later...), missing)
 		}
 		if record.First != r.last+1 || record.Format != wal.FormatOps {
-			return false, &CorruptError{File: name, Offset: at, Reason: fmt.Sprintf(
-				"a record of format %d begins with operation %d where %d is due", record.Format, record.First, r.last+1)}
+			return false, corrupt.New(name, at, "a record of format %d begins with operation %d where %d is due",
+				record.Format, record.First, r.last+1)
 		}
 		d := r.db
 		if r.last, err = d.insert(d.active, r.last, record.Payload); err != nil {
-			return false, &CorruptError{File: name, Offset: at, Reason: err.Error()}
+			return false, corrupt.New(name, at, "%v", err)
 		}
 		if err := r.spill(d.options.MemtableSize); err != nil {
 			return false, err
@@ -233,7 +240,8 @@ func (r *replay) log(number uint64, later []uint64) (more bool, err error) {
 	}
 }
 
-// cut decides about damage: nil when it is the torn end of what was never promised, so that everything from there on is left out.
+// cut decides about damage: nil when it is the torn end of what was never promised, so that everything from there on is
+// left out.
 func (r *replay) cut(tail wal.Tail, later []uint64, damage error) error {
 	durable, followed := tail.Durable, false
 	for _, n := range later {

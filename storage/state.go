@@ -7,7 +7,8 @@ import (
 	"kvstore/storage/memtable"
 )
 
-// memory is a memtable and what is known of its writes. The fields but table stand under DB.mu until the memory is immutable.
+// memory is a memtable and what is known of its writes. The fields but table stand under DB.mu until the memory is
+// immutable.
 type memory struct {
 	table *memtable.Table
 	// log is the number of the log that holds the same operations.
@@ -16,10 +17,11 @@ type memory struct {
 	last uint64
 }
 
-// readState is everything a reader needs, at one time: immutable but for the counting and for the writes that go on in the first memtable.
+// readState is everything a reader needs, at one time: immutable but for the counting and for the writes that go on in
+// the first memtable.
 //
-// A reader takes the state first and the visible sequence number after it. The other way round a compaction in between could have dropped, as
-// superseded, the very record that the older number should see.
+// A reader takes the state first and the visible sequence number after it. The other way round a compaction in between
+// could have dropped, as superseded, the very record that the older number should see.
 type readState struct {
 	db *DB
 	// refs counts the readers, and one for being the engine's present state. Zero is final.
@@ -54,7 +56,8 @@ func (s *readState) hold() bool {
 	}
 }
 
-// release ends a hold. The last one lets go of the version and, with it, of tables that are in no other. It may be called under DB.mu.
+// release ends a hold. The last one lets go of the version and, with it, of tables that are in no other. It may be
+// called under DB.mu.
 func (s *readState) release() {
 	if s.refs.Add(-1) == 0 {
 		s.db.releaseVersion(s.version)
@@ -74,7 +77,8 @@ func (d *DB) releaseTable(t *table) {
 	}
 }
 
-// publish makes the state built from the arguments the present one; it takes a hold of its own on v. The caller holds mu.
+// publish makes the state built from the arguments the present one; it takes a hold of its own on v. The caller holds
+// mu.
 func (d *DB) publish(active *memory, immutable []*memory, v *version, ranges *rangeSet) {
 	v.refs.Add(1)
 	d.states.Add(1)
@@ -85,7 +89,8 @@ func (d *DB) publish(active *memory, immutable []*memory, v *version, ranges *ra
 	}
 }
 
-// acquireAt returns the present state, held, and a sequence number that belong together: the state has every range deletion up to it.
+// acquireAt returns the present state, held, and a sequence number that belong together: the state has every range
+// deletion up to it.
 func (d *DB) acquireAt() (*readState, uint64, error) {
 	for {
 		s := d.acquire()
@@ -100,7 +105,8 @@ func (d *DB) acquireAt() (*readState, uint64, error) {
 	}
 }
 
-// get looks key up as of seq, newest place first, and appends the value to dst. Without io it gives up, not ready, where a block would have to be read.
+// get looks key up as of seq, newest place first, and appends the value to dst. Without io it gives up, not ready,
+// where a block would have to be read.
 func (s *readState) get(dst, key []byte, seq uint64, io bool) (value []byte, found, ready bool, err error) {
 	deleted := s.ranges.newest(key, seq)
 	if v, kind, at, ok := s.active.table.Get(key, seq); ok {
@@ -133,7 +139,8 @@ func (s *readState) get(dst, key []byte, seq uint64, io bool) (value []byte, fou
 	return dst, false, true, nil
 }
 
-// appendLive appends the value of the newest record of a key to dst unless the record is a deletion or deleted by a range.
+// appendLive appends the value of the newest record of a key to dst unless the record is a deletion or deleted by a
+// range.
 func appendLive(dst, value []byte, kind entry.Kind, seq, deleted uint64) ([]byte, bool, bool, error) {
 	if kind != entry.KindSet || seq < deleted {
 		return dst, false, true, nil

@@ -15,7 +15,8 @@ const syncInterval = time.Second
 type syncer struct {
 	signal
 	mu sync.Mutex
-	// queue are the waiting commits; it stands under mu. It is as long as callers wait, which is theirs to bound. closed refuses more.
+	// queue are the waiting commits; it stands under mu. It is as long as callers wait, which is theirs to bound.
+	// closed refuses more.
 	queue  []syncRequest
 	closed bool
 	// serving is the queue being served, kept for its memory; it belongs to the sync goroutine.
@@ -39,23 +40,21 @@ func (s *signal) kick() {
 	}
 }
 
-// enqueue has done called when the operations up to target are on the disk.
-func (d *DB) enqueue(target uint64, done func(error)) {
+// enqueue has done called when the operations up to target are on the disk, unless it returns an error.
+func (d *DB) enqueue(target uint64, done func(error)) error {
 	s := &d.syncer
 	s.mu.Lock()
-	closed := s.closed
-	if !closed {
-		s.queue = append(s.queue, syncRequest{target, done})
+	defer s.mu.Unlock()
+	if s.closed {
+		return ErrClosed
 	}
-	s.mu.Unlock()
-	if closed {
-		done(ErrClosed)
-		return
-	}
+	s.queue = append(s.queue, syncRequest{target, done})
 	s.kick()
+	return nil
 }
 
-// runSyncer serves commits that wait for the disk, and once a second writes, and as the policy says flushes, what nobody committed.
+// runSyncer serves commits that wait for the disk, and once a second writes, and as the policy says flushes, what
+// nobody committed.
 func (d *DB) runSyncer() {
 	ticker := time.NewTicker(syncInterval)
 	defer ticker.Stop()
@@ -92,7 +91,8 @@ func (d *DB) serveCommits() {
 	}
 }
 
-// syncLog writes what is pending and, when flush is set, makes everything written durable. Logs that are full are closed. It is for the sync goroutine and, when that has ended, for Close.
+// syncLog writes what is pending and, when flush is set, makes everything written durable. Logs that are full are
+// closed. It is for the sync goroutine and, when that has ended, for Close.
 func (d *DB) syncLog(flush bool) error {
 	<-d.turn.token
 	err := d.WriteError()
@@ -123,7 +123,8 @@ func (d *DB) syncLog(flush bool) error {
 	return err
 }
 
-// flushLogs makes the logs durable, oldest first, so that what is durable is always a prefix. A flush that failed once cannot be tried again: the kernel may have dropped the pages.
+// flushLogs makes the logs durable, oldest first, so that what is durable is always a prefix. A flush that failed once
+// cannot be tried again: the kernel may have dropped the pages.
 func (d *DB) flushLogs(logs []*wal.Writer) error {
 	began := time.Now()
 	for _, w := range logs {

@@ -5,13 +5,15 @@ import (
 	"fmt"
 
 	"kvstore/storage/compaction"
+	"kvstore/storage/corrupt"
 	"kvstore/storage/entry"
 	"kvstore/storage/manifest"
 	"kvstore/storage/sstable"
 	"kvstore/storage/vfs"
 )
 
-// get looks key up in one table as of seq; records below deleted are hidden. It is known when the table settles the question: live then says whether the key is there.
+// get looks key up in one table as of seq; records below deleted are hidden. It is known when the table settles the
+// question: live then says whether the key is there.
 func (t *table) get(dst, key []byte, seq, deleted uint64, io bool) (value []byte, live, known, ready bool, err error) {
 	var kind entry.Kind
 	var at uint64
@@ -39,7 +41,7 @@ func (d *DB) openTable(m manifest.Table) (*table, error) {
 	}
 	size, err := f.Size()
 	if err == nil && size != m.Size {
-		err = &CorruptError{File: name, Offset: size, Reason: fmt.Sprintf("the table has %d bytes and not the %d the manifest names", size, m.Size)}
+		err = corrupt.New(name, size, "the table has %d bytes and not the %d the manifest names", size, m.Size)
 	}
 	var r *sstable.Reader
 	if err == nil {
@@ -70,7 +72,8 @@ type builder struct {
 	bytes  int64
 }
 
-// build writes what keep retains of the iterator's records and returns the tables, open and durable. After an error nothing is left of them.
+// build writes what keep retains of the iterator's records and returns the tables, open and durable. After an error
+// nothing is left of them.
 func (b *builder) build(it entry.Iterator, keep sieve, stop <-chan struct{}) ([]*table, error) {
 	err := b.run(it, keep, stop)
 	if err == nil {
@@ -122,7 +125,8 @@ func (b *builder) run(it entry.Iterator, keep sieve, stop <-chan struct{}) error
 	return it.Err()
 }
 
-// mustEnd reports whether the open table ends before key. The records of one key stay in one table, which lookups below level 0 rely on.
+// mustEnd reports whether the open table ends before key. The records of one key stay in one table, which lookups below
+// level 0 rely on.
 func (b *builder) mustEnd(key []byte) bool {
 	return b.level > 0 && !bytes.Equal(b.last, key) && b.cutter.Before(key, b.writer.EstimatedSize())
 }

@@ -21,8 +21,9 @@ type change struct {
 	movedTo int
 }
 
-// apply makes a change durable and then the readers' state. After an error nothing has changed, and the added tables are gone, unless the disk
-// left it open whether the manifest has the edit: then they stay, and writes are refused for good.
+// apply makes a change durable and then the readers' state. After an error nothing has changed, and the added tables
+// are gone, unless the disk left it open whether the manifest has the edit: then they stay, and writes are refused for
+// good.
 func (d *DB) apply(c change) error {
 	<-d.tree.token
 	defer func() { d.tree.token <- struct{}{} }()
@@ -85,14 +86,16 @@ func (d *DB) dropTables(tables []*table) {
 	}
 }
 
-// renewManifest replaces the manifest by one that sums it up. When that fails the old one goes on. The caller has the tree's token.
+// renewManifest replaces the manifest by one that sums it up. When that fails the old one goes on. The caller has the
+// tree's token.
 func (d *DB) renewManifest() {
 	number := d.nextFile.Add(1) - 1
 	d.tree.sum.Next = d.nextFile.Load()
 	l, err := manifest.Create(d.fs, d.dir, number, d.tree.sum)
 	if err != nil {
 		if manifest.InForce(d.fs, d.dir, number) {
-			// CURRENT names the new one, but not for sure durably. Both say the same only until the next edit, so there is none.
+			// CURRENT names the new one, but not for sure durably. Both say the same only until the next edit, so there
+			// is none.
 			d.refuseForGood(err)
 			return
 		}

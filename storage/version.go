@@ -10,8 +10,8 @@ import (
 	"kvstore/storage/sstable"
 )
 
-// table is an open table of the tree. It lives as long as a version holds it. Its Level is where it was made: a table may be moved down as it is, so
-// where it stands is for the version to say.
+// table is an open table of the tree. It lives as long as a version holds it. Its Level is where it was made: a table
+// may be moved down as it is, so where it stands is for the version to say.
 type table struct {
 	manifest.Table
 	reader *sstable.Reader
@@ -32,7 +32,8 @@ func (t *table) mayHold(key []byte) bool {
 type version struct {
 	// refs counts the read states that hold the version.
 	refs atomic.Int64
-	// levels holds level 0 newest first, where tables overlap and the newer one's records are newer, and the others in key order without overlap.
+	// levels holds level 0 newest first, where tables overlap and the newer one's records are newer, and the others in
+	// key order without overlap.
 	levels [levels][]*table
 	// flushed is the last sequence number that the tables hold.
 	flushed uint64

@@ -52,7 +52,8 @@ func (d *DB) write(op wal.OpKind, kind entry.Kind, key, value []byte) (LSN, erro
 	return LSN(seq), nil
 }
 
-// Apply makes the batch's operations visible, to snapshots and iterators all at once, and recovers them all or none. The batch can be used again.
+// Apply makes the batch's operations visible, to snapshots and iterators all at once, and recovers them all or none.
+// The batch can be used again.
 func (d *DB) Apply(b *Batch) (LSN, error) {
 	if b.err != nil {
 		return 0, fmt.Errorf("apply batch: %w", b.err)
@@ -74,7 +75,8 @@ func (d *DB) Apply(b *Batch) (LSN, error) {
 	return LSN(seq), nil
 }
 
-// DropRange deletes the keys from lo up to and without hi. Its cost does not depend on how many there are; their room comes free in the background.
+// DropRange deletes the keys from lo up to and without hi. Its cost does not depend on how many there are; their room
+// comes free in the background.
 func (d *DB) DropRange(lo, hi []byte) error {
 	var b Batch
 	b.DeleteRange(lo, hi)
@@ -82,8 +84,8 @@ func (d *DB) DropRange(lo, hi []byte) error {
 	return err
 }
 
-// insert puts a run of operations into m with the sequence numbers after seq, and returns the last one. Range deletions go into a new
-// state, which is published before the numbers are visible. The caller holds mu, and advances.
+// insert puts a run of operations into m with the sequence numbers after seq, and returns the last one. Range deletions
+// go into a new state, which is published before the numbers are visible. The caller holds mu, and advances.
 func (d *DB) insert(m *memory, seq uint64, ops []byte) (uint64, error) {
 	s := d.state.Load()
 	ranges := s.ranges
@@ -123,8 +125,8 @@ func (d *DB) advance(seq uint64) {
 	d.visible.Store(seq)
 }
 
-// makeRoom returns when an operation of about size bytes may be written: there is room in the active memtable, or a new one took its place.
-// The caller holds mu, which is given up while a writer has to wait for flushes.
+// makeRoom returns when an operation of about size bytes may be written: there is room in the active memtable, or a new
+// one took its place. The caller holds mu, which is given up while a writer has to wait for flushes.
 func (d *DB) makeRoom(size int) error {
 	if d.refused == nil && len(d.pending.record) < segmentSize && d.active.table.Bytes()+int64(size) <= d.options.MemtableSize {
 		return nil
@@ -154,7 +156,8 @@ func (d *DB) makeRoom(size int) error {
 	}
 }
 
-// rotate makes the active memtable immutable and puts the one prepared ahead, with its log, in its place. Nothing of it touches the disk. The caller holds mu.
+// rotate makes the active memtable immutable and puts the one prepared ahead, with its log, in its place. Nothing of it
+// touches the disk. The caller holds mu.
 func (d *DB) rotate() {
 	d.sealPending()
 	s := d.state.Load()

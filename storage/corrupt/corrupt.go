@@ -1,5 +1,5 @@
-// Package corrupt holds the error by which every layer of the engine reports damaged bytes, so that callers can name the
-// file and never mistake damage for absence.
+// Package corrupt holds the error by which every layer of the engine reports damaged bytes, so that callers can name
+// the file and never mistake damage for absence.
 package corrupt
 
 import (
@@ -7,8 +7,8 @@ import (
 	"fmt"
 )
 
-// Error says that the bytes of a file are not what was written: a checksum that does not match, a length that cannot be, a
-// format that is unknown.
+// Error says that the bytes of a file are not what was written: a checksum that does not match, a length that cannot
+// be, a format that is unknown.
 type Error struct {
 	// File is the name of the damaged file, as the engine knows it.
 	File string

@@ -7,12 +7,13 @@
 //	key       as the user wrote it, any bytes
 //	kind      1 byte: what of the key this record holds; 0x00 is the whole object
 //
-// The kind stands at the end and is found from there. Two keys of which one begins with the other stay distinct: they have the same
-// database, and different lengths.
+// The kind stands at the end and is found from there. Two keys of which one begins with the other stay distinct: they
+// have the same database, and different lengths.
 //
 // For example the object of key "k" in database 2 at token 0x1234 is 00 00 00 00 00 00 12 34 | 02 | 6b | 00.
 //
-// System keys begin with their space, a byte of 0x40 or more, followed by a name whose layout belongs to the space's owner.
+// System keys begin with their space, a byte of 0x40 or more, followed by a name whose layout belongs to the space's
+// owner.
 package key
 
 import (
@@ -33,7 +34,8 @@ const (
 	userOverhead = tokenSize + 2
 )
 
-// AppendUser appends the engine key of a user key's object to dst. A token of more than 62 bits is the caller's mistake and panics.
+// AppendUser appends the engine key of a user key's object to dst. A token of more than 62 bits is the caller's mistake
+// and panics.
 func AppendUser(dst []byte, token uint64, db uint8, key []byte) []byte {
 	if token >= 1<<TokenBits {
 		panic(fmt.Sprintf("key: token %#x has more than %d bits", token, TokenBits))
@@ -58,8 +60,8 @@ func ParseUser(k []byte) (token uint64, db uint8, key []byte, err error) {
 	return binary.BigEndian.Uint64(k), k[tokenSize], k[tokenSize+1 : last : last], nil
 }
 
-// AppendToken appends a token as user keys begin with it. Alone it is the lower bound of the token's keys; the limit 1<<62, which is no
-// token, is the upper bound of all user keys.
+// AppendToken appends a token as user keys begin with it. Alone it is the lower bound of the token's keys; the limit
+// 1<<62, which is no token, is the upper bound of all user keys.
 func AppendToken(dst []byte, token uint64) []byte {
 	if token > 1<<TokenBits {
 		panic(fmt.Sprintf("key: bound %#x is past the last token", token))

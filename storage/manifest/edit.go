@@ -1,14 +1,16 @@
-// Package manifest records which tables make up the engine's tree, in which levels, and from which log on recovery replays.
+// Package manifest records which tables make up the engine's tree, in which levels, and from which log on recovery
+// replays.
 //
-// The state is a sum of edits, each durable before it takes effect, in a record log (package wal) named MANIFEST-number. The file
-// CURRENT holds that name and is replaced atomically, so the switch to a fresh, shorter manifest happens at once or not at all.
+// The state is a sum of edits, each durable before it takes effect, in a record log (package wal) named
+// MANIFEST-number. The file CURRENT holds that name and is replaced atomically, so the switch to a fresh, shorter
+// manifest happens at once or not at all.
 //
-// Range deletions live here and not in tables: they are rare, they apply to the whole tree, and one that covers whole files
-// removes them without reading. An edit adds one when the memtable it fell into is flushed, and removes it when no table holds
-// anything older under it.
+// Range deletions live here and not in tables: they are rare, they apply to the whole tree, and one that covers whole
+// files removes them without reading. An edit adds one when the memtable it fell into is flushed, and removes it when
+// no table holds anything older under it.
 //
-// An edit's payload is a run of fields, each a tag byte and the values below; integers are uvarints, byte strings have a uvarint length
-// before them:
+// An edit's payload is a run of fields, each a tag byte and the values below; integers are uvarints, byte strings have
+// a uvarint length before them:
 //
 //	1 next      the next unused file number
 //	2 log       the first log that recovery must replay
@@ -43,7 +45,8 @@ type Table struct {
 	Smallest, Largest []byte
 }
 
-// Range is a range deletion: it hides records of the keys from Lo up to and without Hi whose sequence number is below Seq.
+// Range is a range deletion: it hides records of the keys from Lo up to and without Hi whose sequence number is below
+// Seq.
 type Range struct {
 	Seq    uint64
 	Lo, Hi []byte

@@ -31,8 +31,8 @@ type Log struct {
 	buffer []byte
 }
 
-// Create writes a manifest whose first edit makes state, and makes CURRENT name it. The number must be unused. Until Create
-// returns nil the manifest before is in force.
+// Create writes a manifest whose first edit makes state, and makes CURRENT name it. The number must be unused. Until
+// Create returns nil the manifest before is in force.
 func Create(fsys vfs.FS, dir string, number uint64, state *State) (*Log, error) {
 	name := filepath.Join(dir, Name(number))
 	w, err := wal.Create(fsys, name, number, 0)
@@ -64,7 +64,8 @@ func (e *SyncError) Error() string { return e.Err.Error() }
 // Unwrap returns the disk's error.
 func (e *SyncError) Unwrap() error { return e.Err }
 
-// Append writes an edit durably. After an error other than a *SyncError the edit did not happen and Append can be tried again.
+// Append writes an edit durably. After an error other than a *SyncError the edit did not happen and Append can be tried
+// again.
 func (l *Log) Append(e *Edit) error {
 	l.buffer = e.Append(wal.Begin(l.buffer[:0]))
 	// Every edit is synced before the next is written, so each record vouches for the ones before it.
@@ -87,8 +88,8 @@ func (l *Log) Number() uint64 { return l.writer.Number() }
 // Close closes the manifest; every edit is durable already.
 func (l *Log) Close() error { return l.writer.Close() }
 
-// Load reads the state of the manifest in force. The error is fs.ErrNotExist when the directory has none, and a *corrupt.Error when it
-// is damaged. An edit cut short at the end never took effect and is left out.
+// Load reads the state of the manifest in force. The error is fs.ErrNotExist when the directory has none, and a
+// *corrupt.Error when it is damaged. An edit cut short at the end never took effect and is left out.
 func Load(fsys vfs.FS, dir string) (*State, error) {
 	current, err := vfs.ReadFile(fsys, filepath.Join(dir, CurrentName))
 	if err != nil {
@@ -150,7 +151,8 @@ func read(r *wal.Reader, name string) (*State, error) {
 	}
 }
 
-// cut returns nil when the damage at which r stopped is a torn last edit, and the damage otherwise. The first edit was durable before CURRENT named the file.
+// cut returns nil when the damage at which r stopped is a torn last edit, and the damage otherwise. The first edit was
+// durable before CURRENT named the file.
 func cut(r *wal.Reader, edits uint64, damage error) error {
 	tail, err := r.Tail()
 	if err != nil {

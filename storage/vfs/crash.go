@@ -7,7 +7,8 @@ import (
 	"slices"
 )
 
-// sector is the unit in which a power loss keeps or loses unsynced bytes: a page of the kernel's cache, the unit of writeback.
+// sector is the unit in which a power loss keeps or loses unsynced bytes: a page of the kernel's cache, the unit of
+// writeback.
 const sector = 4096
 
 // Kill ends the process that uses the file system: what was written stays, handles, locks and views die.
@@ -17,9 +18,9 @@ func (m *Mem) Kill() {
 	m.endProcess()
 }
 
-// Crash cuts the power. Durable content and names stay. Of the unsynced changes of names a random prefix stays; of each file's
-// unsynced bytes, by the draw, nothing, everything, a prefix, or any set of sectors, and what is lost reads as it did
-// before, or as zero. Handles, locks and views die.
+// Crash cuts the power. Durable content and names stay. Of the unsynced changes of names a random prefix stays; of each
+// file's unsynced bytes, by the draw, nothing, everything, a prefix, or any set of sectors, and what is lost reads as
+// it did before, or as zero. Handles, locks and views die.
 func (m *Mem) Crash(r *rand.Rand) {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -122,8 +123,9 @@ func (n *memNode) keepSome(r *rand.Rand, total int) {
 	}
 }
 
-// View returns the file system as the present process sees it: after a Kill or Crash all its methods fail with ErrDead. An
-// engine under test gets a View, so that its goroutines, should they outlive the crash, cannot change the files of the next.
+// View returns the file system as the present process sees it: after a Kill or Crash all its methods fail with ErrDead.
+// An engine under test gets a View, so that its goroutines, should they outlive the crash, cannot change the files of
+// the next.
 func (m *Mem) View() FS {
 	m.mu.Lock()
 	defer m.mu.Unlock()
@@ -135,8 +137,8 @@ type view struct {
 	generation int
 }
 
-// alive reports whether the view's process still runs. A Kill between this check and the operation is as if the operation had
-// been just in time, but for new handles: those are checked again by open.
+// alive reports whether the view's process still runs. A Kill between this check and the operation is as if the
+// operation had been just in time, but for new handles: those are checked again by open.
 func (v *view) alive() error {
 	v.fs.mu.Lock()
 	defer v.fs.mu.Unlock()

@@ -26,8 +26,8 @@ const (
 // Faulty passes operations on to another file system unless its predicate has an error for them.
 type Faulty struct {
 	FS
-	// Inject is asked before each operation on the named file, concurrently, with no lock held; an error is the operation's
-	// result, and the operation is not done. A write that is to be torn is the predicate's to make.
+	// Inject is asked before each operation on the named file, concurrently, with no lock held; an error is the
+	// operation's result, and the operation is not done. A write that is to be torn is the predicate's to make.
 	Inject func(op Op, name string) error
 }
 

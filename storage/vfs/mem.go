@@ -12,19 +12,21 @@ import (
 	"syscall"
 )
 
-// Mem is a file system in memory that keeps apart what was written and what would survive a loss of power, for tests and
-// simulation. It does no I/O, starts no goroutine and holds its one mutex briefly, so it works inside a testing/synctest bubble.
+// Mem is a file system in memory that keeps apart what was written and what would survive a loss of power, for tests
+// and simulation. It does no I/O, starts no goroutine and holds its one mutex briefly, so it works inside a
+// testing/synctest bubble.
 //
-// Two stores are kept. The current one is what the running process sees. The durable one is what the platter holds: a file's
-// content moves there by File.Sync, names by SyncDir. Kill ends the process and keeps the current store; Crash cuts the power:
-// what is durable stays, and of the rest a random part (see crash.go). After either, every handle, lock and View taken before
-// is dead and answers ErrDead, so that what still runs of the old process cannot touch the new one's files.
+// Two stores are kept. The current one is what the running process sees. The durable one is what the platter holds: a
+// file's content moves there by File.Sync, names by SyncDir. Kill ends the process and keeps the current store; Crash
+// cuts the power: what is durable stays, and of the rest a random part (see crash.go). After either, every handle, lock
+// and View taken before is dead and answers ErrDead, so that what still runs of the old process cannot touch the new
+// one's files.
 type Mem struct {
 	mu sync.Mutex
 	// generation counts Kill and Crash; a handle of an older one is dead.
 	generation int
-	// names and dirs are the current store; durableNames what survives. Directories are durable at once, which spares callers
-	// nothing they must not do anyway and keeps the model small.
+	// names and dirs are the current store; durableNames what survives. Directories are durable at once, which spares
+	// callers nothing they must not do anyway and keeps the model small.
 	names        map[string]*memNode
 	durableNames map[string]*memNode
 	dirs         map[string]bool
@@ -69,7 +71,8 @@ func NewMem() *Mem {
 	}
 }
 
-// SetCapacity bounds the sum of all files' bytes: writes past it fail with ENOSPC after as many bytes as fit. A negative bound is none.
+// SetCapacity bounds the sum of all files' bytes: writes past it fail with ENOSPC after as many bytes as fit. A
+// negative bound is none.
 func (m *Mem) SetCapacity(bytes int64) {
 	m.mu.Lock()
 	defer m.mu.Unlock()

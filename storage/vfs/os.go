@@ -91,8 +91,8 @@ func (OS) SyncDir(dir string) error {
 	return err
 }
 
-// Lock implements FS with flock: the kernel releases it when the process ends, however it ends. The file holds the holder's
-// process id for the message that the next one gets.
+// Lock implements FS with flock: the kernel releases it when the process ends, however it ends. The file holds the
+// holder's process id for the message that the next one gets.
 func (OS) Lock(name string) (io.Closer, error) {
 	f, err := os.OpenFile(name, os.O_RDWR|os.O_CREATE, fileMode)
 	if err != nil {

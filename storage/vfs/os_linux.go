@@ -20,7 +20,8 @@ func (f *osFile) Sync() error {
 	}
 }
 
-// Preallocate implements File with fallocate, keeping the size, so that a reader's end of file stays the last byte written.
+// Preallocate implements File with fallocate, keeping the size, so that a reader's end of file stays the last byte
+// written.
 func (f *osFile) Preallocate(size int64) error {
 	for {
 		err := unix.Fallocate(int(f.Fd()), unix.FALLOC_FL_KEEP_SIZE, 0, size)

@@ -1,5 +1,6 @@
-// Package vfs is the engine's only door to files. Everything durable goes through FS and File, so that the same engine runs
-// on the operating system (OS), on a simulated disk that loses power (Mem), and on a disk that fails on demand (Faulty).
+// Package vfs is the engine's only door to files. Everything durable goes through FS and File, so that the same engine
+// runs on the operating system (OS), on a simulated disk that loses power (Mem), and on a disk that fails on demand
+// (Faulty).
 //
 // The contract is what a careful program may assume of a POSIX file system and no more:
 //
@@ -8,8 +9,8 @@
 //   - Bytes written and not synced may survive a power loss in part: any of their sectors may be old, new, or zero.
 //   - Rename replaces the target atomically. Removing or renaming a file does not disturb its open handles.
 //
-// All methods may be called concurrently, those of one File included; Read and Write, which share the handle's position, are for one
-// goroutine at a time.
+// All methods may be called concurrently, those of one File included; Read and Write, which share the handle's
+// position, are for one goroutine at a time.
 package vfs
 
 import (
@@ -21,8 +22,8 @@ import (
 	"syscall"
 )
 
-// FS is a file system. Names are paths as in package filepath. Errors wrap fs.ErrNotExist and fs.ErrExist where these apply,
-// and syscall.ENOSPC when the disk is full (see IsFull).
+// FS is a file system. Names are paths as in package filepath. Errors wrap fs.ErrNotExist and fs.ErrExist where these
+// apply, and syscall.ENOSPC when the disk is full (see IsFull).
 type FS interface {
 	// Create makes an empty file, or empties the one there is, for reading and writing.
 	Create(name string) (File, error)
@@ -42,8 +43,8 @@ type FS interface {
 	Stat(name string) (Info, error)
 	// SyncDir makes the names in a directory durable.
 	SyncDir(dir string) error
-	// Lock takes an exclusive lock between processes on a file, made when there is none, until the returned Closer is closed or
-	// the process ends. A lock held elsewhere is a *LockedError, at once.
+	// Lock takes an exclusive lock between processes on a file, made when there is none, until the returned Closer is
+	// closed or the process ends. A lock held elsewhere is a *LockedError, at once.
 	Lock(name string) (io.Closer, error)
 	// Free returns the bytes still free for this user on the file system that holds path.
 	Free(path string) (int64, error)
@@ -60,8 +61,8 @@ type File interface {
 	Sync() error
 	// Truncate sets the file's size.
 	Truncate(size int64) error
-	// Preallocate asks that the first size bytes have room on the disk, without changing the file's size. A file system that
-	// cannot is no error; a full one is.
+	// Preallocate asks that the first size bytes have room on the disk, without changing the file's size. A file system
+	// that cannot is no error; a full one is.
 	Preallocate(size int64) error
 	Size() (int64, error)
 }

@@ -14,7 +14,8 @@ import (
 // TestContract holds both file systems, and a Faulty one that never fails, to the same behaviour.
 func TestContract(t *testing.T) {
 	mem := NewMem()
-	for name, fsys := range map[string]FS{"os": OS{}, "mem": mem, "view": mem.View(), "faulty": &Faulty{FS: OS{}, Inject: func(Op, string) error { return nil }}} {
+	faulty := &Faulty{FS: OS{}, Inject: func(Op, string) error { return nil }}
+	for name, fsys := range map[string]FS{"os": OS{}, "mem": mem, "view": mem.View(), "faulty": faulty} {
 		t.Run(name, func(t *testing.T) { testContract(t, fsys, filepath.Join(t.TempDir(), "a", "b")) })
 	}
 }

@@ -1,4 +1,5 @@
-// Package wal is the record log under the engine: the write-ahead log of operations, and the manifest, which is a log of edits.
+// Package wal is the record log under the engine: the write-ahead log of operations, and the manifest, which is a log
+// of edits.
 //
 // A log is one file, written front to back by one Writer and read back once, at start, by a Reader. It is a header and
 // then records:
@@ -18,16 +19,16 @@
 //	 24  durable   8 bytes, the last sequence number known to be safe from a loss of power when the record was written
 //	 32  payload
 //
-// All integers are little endian. For example, the record of one operation "set a = b" with sequence number 7 in format 1,
-// written when 5 was the last durable one, has the payload 01 01 01 61 62 (see op.go) and reads:
+// All integers are little endian. For example, the record of one operation "set a = b" with sequence number 7 in format
+// 1, written when 5 was the last durable one, has the payload 01 01 01 61 62 (see op.go) and reads:
 //
 //	crc.....  tag.....  05000000  01000000  0700000000000000  0500000000000000  0101016162
 //
 // # Torn and damaged
 //
-// A process that is killed leaves whole records, and at most one cut short at the end. A loss of power leaves more kinds of
-// tail, because the kernel writes pages in any order: unsynced pages read as zero while later ones are there. Neither may keep
-// the engine from starting, since nothing in such a tail was promised. A damaged record that was promised must, by
-// name. The durable field tells them apart: a record behind the damage that claims the damaged one was durable proves that promised bytes are gone.
-// Without such a claim the shape decides, see Tail.Torn.
+// A process that is killed leaves whole records, and at most one cut short at the end. A loss of power leaves more
+// kinds of tail, because the kernel writes pages in any order: unsynced pages read as zero while later ones are there.
+// Neither may keep the engine from starting, since nothing in such a tail was promised. A damaged record that was
+// promised must, by name. The durable field tells them apart: a record behind the damage that claims the damaged one
+// was durable proves that promised bytes are gone. Without such a claim the shape decides, see Tail.Torn.
 package wal

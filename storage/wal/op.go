@@ -14,7 +14,8 @@ const (
 	OpDeleteRange OpKind = 2
 )
 
-// FormatOps is the record format whose payload is a run of operations, each with the sequence number after the one before:
+// FormatOps is the record format whose payload is a run of operations, each with the sequence number after the one
+// before:
 //
 //	kind     1 byte
 //	key      length (uvarint)
@@ -45,7 +46,8 @@ func AppendOp(dst []byte, kind OpKind, key, value []byte) []byte {
 	return dst
 }
 
-// NextOp decodes the first operation of ops and returns the rest. It is not ok when ops does not begin with a whole one.
+// NextOp decodes the first operation of ops and returns the rest. It is not ok when ops does not begin with a whole
+// one.
 func NextOp(ops []byte) (op Op, rest []byte, ok bool) {
 	if len(ops) == 0 || ops[0] > byte(OpDeleteRange) {
 		return Op{}, nil, false

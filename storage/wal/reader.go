@@ -22,7 +22,8 @@ type Reader struct {
 	buffer []byte
 }
 
-// Open opens a log for reading. A log whose creation was cut short, shorter than its header or all zero, reads as empty.
+// Open opens a log for reading. A log whose creation was cut short, shorter than its header or all zero, reads as
+// empty.
 func Open(fsys vfs.FS, name string) (*Reader, error) {
 	f, err := fsys.Open(name)
 	if err != nil {
@@ -77,8 +78,8 @@ func (r *Reader) Size() int64 { return r.size }
 // Close closes the file.
 func (r *Reader) Close() error { return r.file.Close() }
 
-// Next returns the next record. At the end of the file, or before zeros that reach to it, the error is io.EOF. Where the bytes are
-// no whole record it is a *corrupt.Error, and Tail tells what that means.
+// Next returns the next record. At the end of the file, or before zeros that reach to it, the error is io.EOF. Where
+// the bytes are no whole record it is a *corrupt.Error, and Tail tells what that means.
 func (r *Reader) Next() (Record, error) {
 	if r.offset >= r.size {
 		return Record{}, io.EOF
@@ -137,7 +138,8 @@ type Tail struct {
 	Durable uint64
 	// Short says that the damaged record runs past the end of the file and nothing follows it.
 	Short bool
-	// Hole says that zeros end at a page's boundary, or at the end of the file, between the damage and the next whole record.
+	// Hole says that zeros end at a page's boundary, or at the end of the file, between the damage and the next whole
+	// record.
 	Hole bool
 }
 
@@ -145,9 +147,9 @@ type Tail struct {
 // the last whole record before it, durable the largest claim of any record behind it, in this log and later ones, and
 // followed whether later logs hold records.
 //
-// Damage that a later claim covers is loss. Without a claim, a hole of zeros is an unsynced page, and a record cut short at the end of the
-// last log is a write the process did not finish. Anything else, such as a wrong byte in a record with whole ones behind it,
-// no crash leaves.
+// Damage that a later claim covers is loss. Without a claim, a hole of zeros is an unsynced page, and a record cut
+// short at the end of the last log is a write the process did not finish. Anything else, such as a wrong byte in a
+// record with whole ones behind it, no crash leaves.
 func (t Tail) Torn(last, durable uint64, followed bool) bool {
 	if durable > last || t.Durable > last {
 		return false
@@ -229,7 +231,8 @@ func (r *Reader) findRecord(from int64) (int64, Record, error) {
 	return r.size, Record{}, nil
 }
 
-// holeIn reports whether zeros end at a page's boundary or at the end of the file within [from, to). A few may be a record's own, so eight are asked for.
+// holeIn reports whether zeros end at a page's boundary or at the end of the file within [from, to). A few may be a
+// record's own, so eight are asked for.
 func (r *Reader) holeIn(from, to int64) (bool, error) {
 	const enough = 8
 	var zeros, got [enough]byte

@@ -36,8 +36,8 @@ type Record struct {
 	Payload []byte
 }
 
-// Begin appends room for a record's header to dst. The payload is appended behind it by the caller, and Writer.Write fills the
-// header in, so that a record leaves in one write without being copied.
+// Begin appends room for a record's header to dst. The payload is appended behind it by the caller, and Writer.Write
+// fills the header in, so that a record leaves in one write without being copied.
 func Begin(dst []byte) []byte {
 	var room [RecordHeaderSize]byte
 	return append(dst, room[:]...)

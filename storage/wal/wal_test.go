@@ -106,7 +106,8 @@ func TestEveryCut(t *testing.T) {
 	}
 }
 
-// TestEveryBit flips every bit of every record but the last: with whole records behind it that is damage, never a torn tail.
+// TestEveryBit flips every bit of every record but the last: with whole records behind it that is damage, never a torn
+// tail.
 func TestEveryBit(t *testing.T) {
 	data := write(t, vfs.NewMem(), payloads(4, 20), 0)
 	for at := HeaderSize; at < len(data)-RecordHeaderSize-20; at++ {
@@ -211,7 +212,8 @@ func TestForeignFiles(t *testing.T) {
 	}
 }
 
-// FuzzReader reads arbitrary bytes behind a good header: no panic, and what is read is what was written before the damage.
+// FuzzReader reads arbitrary bytes behind a good header: no panic, and what is read is what was written before the
+// damage.
 func FuzzReader(f *testing.F) {
 	good := write(f, vfs.NewMem(), payloads(6, 50), 2)
 	f.Add(uint16(0), []byte{})

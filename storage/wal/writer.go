@@ -16,8 +16,8 @@ type Writer struct {
 	offset int64
 }
 
-// Create makes the log and its header durable, with room for preallocate bytes, so that the first Write to it finds everything
-// done. The name's directory is the caller's to sync. On error nothing is left behind but perhaps the name.
+// Create makes the log and its header durable, with room for preallocate bytes, so that the first Write to it finds
+// everything done. The name's directory is the caller's to sync. On error nothing is left behind but perhaps the name.
 func Create(fsys vfs.FS, name string, number uint64, preallocate int64) (*Writer, error) {
 	f, err := fsys.Create(name)
 	if err != nil {
@@ -37,8 +37,8 @@ func Create(fsys vfs.FS, name string, number uint64, preallocate int64) (*Writer
 	return &Writer{name: name, number: number, tag: tagOf(number), file: f, offset: HeaderSize}, nil
 }
 
-// Write seals record, made by Begin and a payload behind it, and writes it with one call. After an error the record can be
-// written again: it goes to the same place, over whatever part of it arrived.
+// Write seals record, made by Begin and a payload behind it, and writes it with one call. After an error the record can
+// be written again: it goes to the same place, over whatever part of it arrived.
 func (w *Writer) Write(record []byte, format uint8, first, durable uint64) error {
 	if len(record) > RecordHeaderSize+MaxPayload {
 		panic("wal: record over the limit")
