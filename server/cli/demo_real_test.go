@@ -10,6 +10,8 @@ import (
 	"syscall"
 	"testing"
 	"time"
+
+	"kvstore/config"
 )
 
 // ask sends one inline command to a node and returns the first line of the
@@ -41,7 +43,8 @@ func ask(t *testing.T, n *demoNode, command string) string {
 // second demo in the same directory has the data.
 func TestDemoOfRealNodes(t *testing.T) {
 	dir := t.TempDir()
-	r := startDemoOf(t, dir, roleVariable+"=kvstore")
+	patient := []config.Setting{{Key: "replication.read_timeout", Value: "10s"}, {Key: "replication.write_timeout", Value: "10s"}} // busy machines
+	r := startDemoOf(t, dir, roleVariable+"=kvstore", patient...)
 	r.await("3 nodes serve")
 	r.await("Ctrl-C")
 	nodes := r.demo.nodes
@@ -78,7 +81,7 @@ func TestDemoOfRealNodes(t *testing.T) {
 	}
 	_ = byHand.Wait() // how it ended is the business of package cluster's tests
 
-	r = startDemoOf(t, dir, roleVariable+"=kvstore")
+	r = startDemoOf(t, dir, roleVariable+"=kvstore", patient...)
 	r.await("Ctrl-C")
 	for i := range 100 {
 		if got := ask(t, r.demo.nodes[i%3], fmt.Sprintf("GET key:%d", i)); got != fmt.Sprint(i) {
