@@ -20,9 +20,10 @@ import (
 // cannot stop accepting while it goes on serving.
 type loops struct {
 	gnet.BuiltinEventEngine
-	events Events
-	client *gnet.Client
-	byLoop sync.Map // gnet.EventLoop to *eventLoop, added to by each loop's first connection
+	events   Events
+	patience time.Duration // Options.Stuck
+	client   *gnet.Client
+	byLoop   sync.Map // gnet.EventLoop to *eventLoop, added to by each loop's first connection
 }
 
 // eventLoop is the turn of one of gnet's loops.
@@ -34,15 +35,16 @@ type loops struct {
 // are served, and then the turn ends for all of them.
 type eventLoop struct {
 	turn
-	loop    gnet.EventLoop
-	epoll   int         // the loop's epoll descriptor
-	stuck   []*loopConn // with bytes unsent
-	probing bool        // a drainProbe is on its way
-	wait    time.Duration
+	loop     gnet.EventLoop
+	epoll    int           // the loop's epoll descriptor
+	patience time.Duration // Options.Stuck
+	stuck    []*loopConn   // with bytes unsent
+	probing  bool          // a drainProbe is on its way
+	wait     time.Duration
 }
 
 func newEngine(o Options, events Events) (engine, error) {
-	l := &loops{events: events}
+	l := &loops{events: events, patience: o.Stuck}
 	client, err := gnet.NewClient(l,
 		gnet.WithNumEventLoop(o.Loops),
 		gnet.WithLogger(gnetLogger{o.Logger}),
@@ -55,8 +57,11 @@ func newEngine(o Options, events Events) (engine, error) {
 }
 
 func (l *loops) adopt(nc net.Conn) error {
-	_, err := l.client.EnrollContext(nc, &loopConn{events: l.events})
-	return err
+	c := &loopConn{}
+	if _, err := l.client.EnrollContext(nc, c); err != nil {
+		return err
+	}
+	return c.refused // EnrollContext waits for OnOpen
 }
 
 func (l *loops) close() error { return l.client.Stop() }
@@ -67,6 +72,7 @@ func (l *loops) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
 	c.gc = gc
 	loop, err := l.loopOf(gc)
 	if err != nil {
+		c.refused = err
 		return nil, gnet.Close
 	}
 	c.loop = loop
@@ -120,7 +126,7 @@ func (l *loops) loopOf(gc gnet.Conn) (*eventLoop, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &eventLoop{loop: gc.EventLoop(), epoll: epoll, wait: minDrainProbe}
+	e := &eventLoop{loop: gc.EventLoop(), epoll: epoll, patience: l.patience, wait: minDrainProbe}
 	e.events, e.wake = l.events, e.trigger
 	l.byLoop.Store(e.loop, e)
 	return e, nil
@@ -190,7 +196,7 @@ func (p *drainProbe) Run() {
 			continue
 		case left < c.left:
 			moved, c.moved = true, now
-		case now.Sub(c.moved) > StuckTime, c.closing && now.Sub(c.moved) > lingerTime:
+		case now.Sub(c.moved) > e.patience, c.closing && now.Sub(c.moved) > lingerTime:
 			c.reason = ErrStuck
 			c.drop()
 			continue
@@ -206,10 +212,10 @@ func (p *drainProbe) Run() {
 
 // loopConn is a connection on an event loop.
 type loopConn struct {
-	events  Events
 	gc      gnet.Conn
 	loop    *eventLoop
 	session Session
+	refused error // why OnOpen did not take it
 	reason  error // why this side closed it, for Closed
 	touched bool
 	paused  bool

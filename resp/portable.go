@@ -14,8 +14,9 @@ import (
 // reads, one writes and does posted work. It is used for TLS and where there
 // are no event loops. Each connection is a loop of its own.
 type portable struct {
-	events Events
-	config *tls.Config
+	events   Events
+	config   *tls.Config
+	patience time.Duration // Options.Stuck
 
 	mu     sync.Mutex
 	conns  map[*portableConn]struct{} // guarded by mu
@@ -24,11 +25,11 @@ type portable struct {
 }
 
 func newPortable(o Options, events Events) *portable {
-	return &portable{events: events, config: o.TLS, conns: map[*portableConn]struct{}{}}
+	return &portable{events: events, config: o.TLS, patience: o.Stuck, conns: map[*portableConn]struct{}{}}
 }
 
 func (p *portable) adopt(nc net.Conn) error {
-	c := &portableConn{nc: nc, signal: make(chan struct{}, 1)}
+	c := &portableConn{nc: nc, patience: p.patience, signal: make(chan struct{}, 1)}
 	if p.config != nil {
 		c.nc = tls.Server(nc, p.config)
 	}
@@ -62,8 +63,9 @@ func (p *portable) close() error {
 
 // portableConn is a connection and its loop. Whoever holds mu is the loop.
 type portableConn struct {
-	nc     net.Conn
-	signal chan struct{} // from nudge, to the writer; never closed
+	nc       net.Conn
+	patience time.Duration
+	signal   chan struct{} // from nudge, to the writer; never closed
 
 	mu       sync.Mutex
 	resumed  sync.Cond
@@ -190,7 +192,7 @@ func (c *portableConn) write() {
 func (c *portableConn) send(b []byte) error {
 	for len(b) > 0 {
 		piece := b[:min(len(b), 8*portableBuffer)]
-		c.nc.SetWriteDeadline(time.Now().Add(StuckTime))
+		c.nc.SetWriteDeadline(time.Now().Add(c.patience))
 		if _, err := c.nc.Write(piece); err != nil {
 			if timeout, ok := errors.AsType[net.Error](err); ok && timeout.Timeout() {
 				err = ErrStuck

@@ -76,7 +76,10 @@ type Options struct {
 	TLS      *tls.Config // nil for plain TCP
 	Portable bool        // a goroutine per connection even where event loops exist
 	Loops    int         // event loops; default: one per two processors
-	Logger   zerolog.Logger
+	// Stuck is how long a client may leave replies unread without taking a
+	// single byte before its connection is closed; default StuckTime.
+	Stuck  time.Duration
+	Logger zerolog.Logger
 }
 
 // Times that bound how long a peer may keep a connection in a state.
@@ -91,11 +94,11 @@ const (
 	portableBuffer = 8 << 10
 )
 
-// StuckTime is how long a client may leave its replies unread without taking
-// a single byte before its connection is closed.
+// StuckTime is the default of Options.Stuck: Redis's client-output-buffer-limit
+// is as patient.
 const StuckTime = 60 * time.Second
 
-// ErrStuck is the reason given to Closed then.
+// ErrStuck is the reason given to Closed when a client took nothing for so long.
 var ErrStuck = errors.New("the client does not read its replies")
 
 // noContext is for calls that want a context where there is nothing to wait for.
@@ -127,6 +130,9 @@ func Listen(o Options, events Events) (*Sockets, error) {
 	}
 	if o.Loops <= 0 {
 		o.Loops = max(1, runtime.GOMAXPROCS(0)/2)
+	}
+	if o.Stuck <= 0 {
+		o.Stuck = StuckTime
 	}
 	s := &Sockets{listener: listener, events: events, logger: o.Logger, accepted: make(chan struct{})}
 	if o.TLS != nil || o.Portable {

@@ -14,6 +14,7 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
@@ -31,9 +32,8 @@ func TestMain(m *testing.M) {
 // do something else.
 type echo struct {
 	mu       sync.Mutex
-	open     int
-	closed   []error
-	waiters  []func(error)
+	waiters  []func(error) // guarded by mu
+	waited   chan struct{} // a token for each waiter
 	full     atomic.Bool
 	uncommit atomic.Bool
 	turns    atomic.Int64
@@ -42,7 +42,7 @@ type echo struct {
 }
 
 func newEcho() *echo {
-	return &echo{sessions: make(chan *echoSession, 100), ended: make(chan error, 100)}
+	return &echo{sessions: make(chan *echoSession, 100), ended: make(chan error, 100), waited: make(chan struct{}, 100)}
 }
 
 func (e *echo) Refuse() string {
@@ -67,10 +67,11 @@ func (e *echo) OnCommitted(fn func(error)) bool {
 	e.mu.Lock()
 	defer e.mu.Unlock()
 	e.waiters = append(e.waiters, fn)
+	e.waited <- struct{}{}
 	return false
 }
 
-func (e *echo) commit(err error) bool {
+func (e *echo) commit(err error) {
 	e.mu.Lock()
 	waiters := e.waiters
 	e.waiters = nil
@@ -78,7 +79,6 @@ func (e *echo) commit(err error) bool {
 	for _, fn := range waiters {
 		fn(err)
 	}
-	return len(waiters) > 0
 }
 
 type echoSession struct {
@@ -125,6 +125,9 @@ type workFunc func()
 
 func (f workFunc) Run() { f() }
 
+// patience is how long the tests' sockets wait for a client that reads nothing.
+const patience = 300 * time.Millisecond
+
 // contract runs a test against every kind of socket.
 func contract(t *testing.T, test func(t *testing.T, e *echo, dial func() net.Conn)) {
 	config := selfSigned(t)
@@ -133,7 +136,7 @@ func contract(t *testing.T, test func(t *testing.T, e *echo, dial func() net.Con
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEcho()
-			o.Addr = "127.0.0.1:0"
+			o.Addr, o.Stuck = "127.0.0.1:0", patience
 			s, err := Listen(o, e)
 			if err != nil {
 				t.Fatal(err)
@@ -276,22 +279,18 @@ func TestRepliesWaitForTheCommit(t *testing.T) {
 		ask(t, c, "before", "before")
 		e.uncommit.Store(true)
 		io.WriteString(c, "x")
-		for !e.commit(nil) {
-			c.SetReadDeadline(time.Now().Add(time.Millisecond))
-			if n, _ := c.Read(make([]byte, 1)); n > 0 {
-				t.Fatal("a reply left before the commit")
-			}
+		<-e.waited
+		s := <-e.sessions
+		flushed := make(chan bool)
+		s.conn.Post(workFunc(func() { flushed <- s.sealed == 0 }))
+		if <-flushed {
+			t.Fatal("a reply left before the commit")
 		}
-		if tc, ok := c.(*tls.Conn); ok { // its read side does not survive a timeout
-			tc.Close()
-			return
-		}
-		c.SetReadDeadline(time.Now().Add(10 * time.Second))
+		e.commit(nil)
 		ask(t, c, "", "x")
 		io.WriteString(c, "y")
-		for !e.commit(errors.New("disk gone")) {
-			time.Sleep(time.Millisecond)
-		}
+		<-e.waited
+		e.commit(errors.New("disk gone"))
 		over(t, c)
 		if err := <-e.ended; err == nil || !strings.Contains(err.Error(), "disk gone") {
 			t.Errorf("closed because of %v", err)
@@ -358,4 +357,24 @@ func TestPostsShareWakeUps(t *testing.T) {
 		wg.Wait()
 		ask(t, c, "", strings.Repeat(".", 1000))
 	})
+}
+
+func TestStuckClientIsClosed(t *testing.T) {
+	contract(t, func(t *testing.T, e *echo, dial func() net.Conn) {
+		io.WriteString(dial(), "large")
+		if err := <-e.ended; !errors.Is(err, ErrStuck) {
+			t.Errorf("closed because of %v", err)
+		}
+	})
+}
+
+func TestAddressInUse(t *testing.T) {
+	first, err := Listen(Options{Addr: "127.0.0.1:0"}, newEcho())
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer first.Close()
+	if _, err := Listen(Options{Addr: first.Addr().String()}, newEcho()); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("listen twice: %v", err)
+	}
 }

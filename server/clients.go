@@ -30,7 +30,12 @@ func (s *Server) Count() (connected, blocked int) {
 	return len(s.sessions), int(s.blocked.Load())
 }
 
-// Kill closes a client's connection when what it has under way is answered.
+// killTime is how long a client that is to be closed may take to read its last
+// replies.
+const killTime = 5 * time.Second
+
+// Kill closes a client's connection when what it has under way is answered, and
+// after killTime in any case.
 func (s *Server) Kill(id uint64) bool {
 	s.mu.Lock()
 	n := s.sessions[id]
@@ -39,6 +44,7 @@ func (s *Server) Kill(id uint64) bool {
 		return false
 	}
 	n.conn.Post((*endWork)(n))
+	time.AfterFunc(killTime, n.conn.Abort)
 	return true
 }
 

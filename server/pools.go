@@ -4,7 +4,7 @@ import "sync"
 
 // keptBuffer is the largest buffer kept for another use. What is larger served
 // a large value and goes back to the collector.
-const keptBuffer = 64 << 10
+const keptBuffer = 256 << 10
 
 // buffer is a byte slice that moves through a pool without allocating.
 type buffer struct{ b []byte }

@@ -1,6 +1,7 @@
 package server
 
 import (
+	"errors"
 	"sync"
 	"time"
 
@@ -249,12 +250,10 @@ func (s *session) Drained() {
 // are only put away.
 func (s *session) Closed(err error) {
 	s.closed, s.ending = true, true
-	if err == resp.ErrStuck {
+	if errors.Is(err, resp.ErrStuck) {
 		s.server.slow.Add(1)
 	}
-	if err != nil && s.processed+s.failed > 0 {
-		s.publishCounters()
-	}
+	s.publishCounters()
 	s.pipeline.cancel()
 	s.in, s.out, s.args = nil, nil, nil
 	s.server.forget(s)
