@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -130,11 +131,16 @@ func (n *Node) joinOnce() error {
 			}
 			return n.adopt(r)
 		case wire.Refused:
-			return fmt.Errorf("%w: %s", ErrRefused, reply.Body)
+			return refusal(string(reply.Body))
 		}
 		err = &remoteError{m.Name, reply.Status, string(reply.Body)}
 	}
 	return err
+}
+
+// refusal is ErrRefused in the words of the node that refused.
+func refusal(text string) error {
+	return fmt.Errorf("%w: %s", ErrRefused, strings.TrimPrefix(text, ErrRefused.Error()+": "))
 }
 
 // serveJoin takes a node in, or passes it on to the member who may: the one with
@@ -155,7 +161,7 @@ func (n *Node) serveJoin(ctx context.Context, body []byte) ([]byte, error) {
 	if lead := r.Members[0].ID; lead != n.id.Node {
 		out, err := n.call(ctx, lead, methodJoin, body)
 		if remote, ok := errors.AsType[*remoteError](err); ok && remote.status == wire.Refused {
-			return nil, fmt.Errorf("%w: %s", ErrRefused, remote.text)
+			return nil, refusal(remote.text)
 		}
 		return out, err
 	}
@@ -213,7 +219,7 @@ func (n *Node) everyMember(ctx context.Context, r *ring.Ring, method uint8, body
 	wg.Wait()
 	for i, err := range errs {
 		if remote, ok := errors.AsType[*remoteError](err); ok && remote.status == wire.Refused {
-			errs[i] = fmt.Errorf("%w: %s", ErrRefused, remote.text)
+			errs[i] = refusal(remote.text)
 		}
 	}
 	return errors.Join(errs...)

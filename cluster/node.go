@@ -293,6 +293,9 @@ func (n *Node) Ready() error {
 	if err := n.db.WriteError(); err != nil {
 		return storeError(err)
 	}
+	if k := n.coord.Unserved(); k > 0 {
+		return fmt.Errorf("%w: %d partitions take no writes", coordinator.ErrNoQuorum, k)
+	}
 	return nil
 }
 
@@ -349,14 +352,18 @@ func (n *Node) Shutdown(ctx context.Context) error {
 	return err
 }
 
-// leaveWithin bounds how long a parting node tells the others.
-const leaveWithin = 500 * time.Millisecond
+// leaveWithin bounds how long a parting node tells the others: gossip needs
+// about a second for it.
+const leaveWithin = 3 * time.Second
 
 func (n *Node) stop(context.Context) error {
 	var errs []error
 	n.cancel()
 	if n.gossip != nil {
-		errs = append(errs, n.gossip.Leave(leaveWithin))
+		if err := n.gossip.Leave(leaveWithin); err != nil {
+			// They will find out that it is gone.
+			n.log.Warn().Err(err).Msg("not everybody was told that the node leaves")
+		}
 	}
 	n.EndTurn()
 	n.coord.Close()
@@ -379,5 +386,7 @@ func (n *Node) stop(context.Context) error {
 		return err
 	}
 	n.id.Clean = true
-	return n.id.save(n.fs, n.o.Dir)
+	// No timestamp is issued any more, so the next start need not wait for what
+	// was reserved and not used.
+	return errors.Join(saveClock(n.fs, n.o.Dir, n.clock.Last()), n.id.save(n.fs, n.o.Dir))
 }

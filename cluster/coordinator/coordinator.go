@@ -179,6 +179,25 @@ func (c *Coordinator) Settle() {
 	}
 }
 
+// Unserved returns how many partitions have too few reachable replicas for a
+// write at the configured level.
+func (c *Coordinator) Unserved() (n int) {
+	v := c.view.Load()
+	if v == nil {
+		return 0
+	}
+	l := c.Defaults()
+	for p := range v.places {
+		t, possible := newTally(l.W, &v.places[p])
+		usable, _ := v.reachable(ring.Partition(p))
+		t.bad = v.places[p].all() &^ usable
+		if !possible || t.hopeless() {
+			n++
+		}
+	}
+	return n
+}
+
 // Waiting returns how many requests wait for other nodes.
 func (c *Coordinator) Waiting() int { return c.pending.count() }
 
