@@ -60,20 +60,22 @@ func (k *keeper) unpin() {
 func (d *DB) runKeeper() {
 	retry := time.NewTimer(retryInterval)
 	defer retry.Stop()
+	// waiting says that the timer runs. Kicks meanwhile make a full disk's tries neither more nor less frequent.
+	waiting := true
 	for {
 		d.keeper.sweep(d)
 		err := d.prepareNext()
 		if err != nil {
 			d.refuse(err)
 		}
-		if err != nil || d.isFull() {
+		if !waiting && (err != nil || d.isFull()) {
 			retry.Reset(retryInterval)
+			waiting = true
 		}
 		select {
 		case <-d.keeper.c:
-			// A kick while the disk is full must not make the tries more frequent.
-			continue
 		case <-retry.C:
+			waiting = false
 			d.tryFullDisk()
 		case <-d.quit:
 			return

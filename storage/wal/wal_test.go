@@ -230,8 +230,8 @@ func FuzzReader(f *testing.F) {
 		if whole := max(0, from-HeaderSize) / 82; from >= HeaderSize && len(got) < min(whole, 6) {
 			t.Fatalf("%d records of %d, %v", len(got), whole, tail)
 		}
-		if tail != nil {
-			tail.Torn(uint64(len(got)), tail.Durable, false)
+		if last := uint64(len(got)); tail != nil && tail.Durable > last && tail.Torn(last, 0, false) {
+			t.Fatalf("%+v claims more than the %d records before it and counts as torn", tail, last)
 		}
 	})
 }
