@@ -156,6 +156,7 @@ type forwardOp struct {
 	id  uint64 // guarded by mu
 	to  ring.NodeID
 	req *Request
+	msg wire.Message // what it sends; here, because it would escape to the heap
 }
 
 // forward sends a write to its soft primary. No answer will be an answer of
@@ -173,11 +174,12 @@ func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, t
 		return
 	}
 	c.Metrics.Forwards.Add(1)
-	m := wire.Message{
+	m := &f.msg
+	*m = wire.Message{
 		Kind: wire.Write, ID: id, Timeout: timeout, Token: token, DB: r.DB, Key: r.Key, Proto: r.Proto,
 		R: int16(l.R), W: int16(l.W), Mode: uint8(l.Mode), Args: r.Args, Op: r.Op.name(),
 	}
-	if err := c.send(to, v, &m); err != nil {
+	if err := c.send(to, v, m); err != nil {
 		if f.take(id) {
 			f.complete(nil, c.sendError(err))
 		}
@@ -210,7 +212,7 @@ func (f *forwardOp) complete(out []byte, err error) {
 }
 
 func (c *Coordinator) putForward(f *forwardOp) {
-	f.req = nil
+	f.req, f.msg = nil, wire.Message{}
 	c.forwards.Put(f)
 }
 

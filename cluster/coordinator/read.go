@@ -45,6 +45,7 @@ type readOp struct {
 	next reader   // who else asked
 
 	call   Call
+	msg    wire.Message // what it sends; here, because it would escape to the heap
 	merged version.Object
 	result *version.Object // what next gets
 	enc    []byte
@@ -244,14 +245,15 @@ func (o *readOp) hedgeAfter() time.Duration {
 func (o *readOp) send(place int) {
 	bit := uint64(1) << uint(place)
 	o.asked |= bit
-	m := wire.Message{
+	m := &o.msg
+	*m = wire.Message{
 		Kind: wire.Read, ID: o.id, Timeout: time.Until(o.deadline),
 		Token: o.key.Token, DB: o.key.DB, Key: o.key.Name,
 	}
 	if own := o.v.own[o.part]; own >= 0 && o.tally.ok>>uint(own)&1 != 0 && len(o.answered[own].object) > 0 {
 		m.Digest = version.DigestOf(o.answered[own].object)
 	}
-	if o.c.send(o.v.peerAt(o.part, place).id, o.v, &m) != nil {
+	if o.c.send(o.v.peerAt(o.part, place).id, o.v, m) != nil {
 		o.tally.bad |= bit
 	}
 }

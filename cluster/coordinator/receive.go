@@ -86,8 +86,9 @@ type mergeTask struct {
 	kept     bool
 	mem      []byte
 	stale    bool
-	enc      []byte      // what is held after the merge, when stale
-	finished func(error) // a repair of this node's own copy; else nil
+	msg      wire.Message // the answer; here, because it would escape to the heap
+	enc      []byte       // what is held after the merge, when stale
+	finished func(error)  // a repair of this node's own copy; else nil
 }
 
 // acceptReplicate merges an object of another node.
@@ -159,7 +160,8 @@ func (t *mergeTask) Done(err error) {
 		return
 	}
 	if t.flags&wire.NoAck == 0 {
-		m := wire.Message{Kind: wire.ReplicateAck, ID: t.id}
+		m := &t.msg
+		*m = wire.Message{Kind: wire.ReplicateAck, ID: t.id}
 		switch {
 		case err != nil:
 			err = storeError(err)
@@ -167,7 +169,7 @@ func (t *mergeTask) Done(err error) {
 		case t.stale:
 			m.Status, m.Object = wire.Stale, t.enc
 		}
-		_ = c.send(t.from, t.v, &m)
+		_ = c.send(t.from, t.v, m)
 	}
 	if t.origin != 0 && err == nil && !t.stale {
 		if f, ok := c.pending.find(t.origin).(*forwardOp); ok && f.take(t.origin) {
@@ -182,6 +184,7 @@ func (c *Coordinator) putMerge(t *mergeTask) {
 		return
 	}
 	t.v, t.object, t.body, t.key.Name, t.finished = nil, nil, nil, nil, nil
+	t.msg = wire.Message{}
 	c.merges.Put(t)
 }
 
@@ -196,6 +199,7 @@ type answerTask struct {
 	key    replica.Key
 	kept   bool
 	mem    []byte
+	msg    wire.Message // the answer; here, because it would escape to the heap
 }
 
 // acceptRead answers a read of another node.
@@ -224,7 +228,8 @@ func (t *answerTask) Keep() {
 // Loaded implements replica.Reader.
 func (t *answerTask) Loaded(s *replica.Scratch, err error) {
 	c := t.c
-	m := wire.Message{Kind: wire.ReadReply, ID: t.id}
+	m := &t.msg
+	*m = wire.Message{Kind: wire.ReadReply, ID: t.id}
 	switch {
 	case err != nil:
 		err = storeError(err)
@@ -243,7 +248,8 @@ func (t *answerTask) Loaded(s *replica.Scratch, err error) {
 			m.Object = object
 		}
 	}
-	_ = c.send(t.from, t.v, &m)
+	_ = c.send(t.from, t.v, m)
+	t.msg = wire.Message{}
 	t.v = nil
 	c.answers.Put(t)
 }

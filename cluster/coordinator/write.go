@@ -50,6 +50,7 @@ type writeOp struct {
 	originPlace int
 
 	call   Call
+	msg    wire.Message   // what it sends; here, because it would escape to the heap
 	enc    []byte         // the object as it was stored
 	dot    version.Dot    // the last event of this write
 	seen   version.Object // what other replicas held; merged before the operation runs
@@ -274,7 +275,8 @@ func (w *writeOp) confirm() {
 // sendAll sends the object to the other replicas that can be reached; it
 // reports whether that leaves too few. The caller holds mu.
 func (w *writeOp) sendAll(own int, noAck bool) (hopeless bool) {
-	m := wire.Message{
+	m := &w.msg
+	*m = wire.Message{
 		Kind: wire.Replicate, ID: w.id, Timeout: w.left(),
 		Token: w.key.Token, DB: w.key.DB, Key: w.key.Name, Object: w.enc,
 	}
@@ -293,7 +295,7 @@ func (w *writeOp) sendAll(own int, noAck bool) (hopeless bool) {
 		if i == w.originPlace && !noAck {
 			m.Origin, m.Body = w.originID, w.call.Out
 		}
-		if w.v.peerAt(w.part, i).is() == Down || w.c.send(id, w.v, &m) != nil {
+		if w.v.peerAt(w.part, i).is() == Down || w.c.send(id, w.v, m) != nil {
 			w.tally.bad |= 1 << uint(i)
 			if i == w.originPlace {
 				w.originPlace = -1
