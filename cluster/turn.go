@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -17,7 +18,10 @@ type turns struct {
 	flush func()        // sends what is queued for peers
 	later chan struct{} // one token when the flusher has to run; sent by committed, never closed
 	quit  chan struct{} // closed by stop
-	done  chan struct{} // closed by the flusher
+	wg    sync.WaitGroup
+	// committed starts the flusher, once the log is where messages may leave.
+	// It is made once, because end is on the path of every request.
+	committed func(error)
 	// failed is when the log first failed to take a turn, in nanoseconds.
 	failed atomic.Int64
 }
@@ -28,20 +32,25 @@ type turns struct {
 const shadow = time.Second
 
 func newTurns(db *storage.DB, flush func()) *turns {
-	t := &turns{db: db, flush: flush, later: make(chan struct{}, 1), quit: make(chan struct{}), done: make(chan struct{})}
-	go t.run()
+	t := &turns{db: db, flush: flush, later: make(chan struct{}, 1), quit: make(chan struct{})}
+	t.committed = func(error) {
+		select {
+		case t.later <- struct{}{}:
+		default:
+		}
+	}
+	t.wg.Go(t.run)
 	return t
 }
 
 // stop ends the flusher.
 func (t *turns) stop() {
 	close(t.quit)
-	<-t.done
+	t.wg.Wait()
 }
 
 // run is the flusher.
 func (t *turns) run() {
-	defer close(t.done)
 	for {
 		select {
 		case <-t.quit:
@@ -83,14 +92,6 @@ func (t *turns) end() bool {
 	}
 	t.flush()
 	return true
-}
-
-// committed starts the flusher, once the log is where messages may leave.
-func (t *turns) committed(error) {
-	select {
-	case t.later <- struct{}{}:
-	default:
-	}
 }
 
 // onCommitted reports whether replies may leave; if not, fn is called once when
