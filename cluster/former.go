@@ -17,7 +17,9 @@ import (
 
 // former is the node's part in changing the ring.
 type former struct {
-	joins    sync.Mutex // held by the member that takes in another, through all its steps
+	// joins holds a token while this member takes in another one. It is a
+	// channel and not a mutex because the steps wait for other members.
+	joins    chan struct{}
 	mu       sync.Mutex
 	proposal *ring.Ring // guarded by mu: prepared and neither adopted nor aborted
 	expires  *time.Timer
@@ -170,8 +172,12 @@ func (n *Node) serveJoin(ctx context.Context, body []byte) ([]byte, error) {
 
 // takeIn makes the ring that has m too and brings every member to it.
 func (n *Node) takeIn(ctx context.Context, m ring.Member) ([]byte, error) {
-	n.former.joins.Lock()
-	defer n.former.joins.Unlock()
+	select {
+	case n.former.joins <- struct{}{}:
+		defer func() { <-n.former.joins }()
+	case <-ctx.Done():
+		return nil, fmt.Errorf("wait for another node's join: %w", ctx.Err())
+	}
 	r := n.ring.Load()
 	if r.Member(m.ID) != nil {
 		return r.Encode(), nil

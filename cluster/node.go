@@ -132,6 +132,7 @@ func (n *Node) open() error {
 		Logger:     n.log,
 	})
 	n.calls.init()
+	n.former.joins = make(chan struct{}, 1)
 	if known != nil {
 		n.ring.Store(known)
 		n.coord.SetRing(known, false)
