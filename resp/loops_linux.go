@@ -24,6 +24,11 @@ type loops struct {
 	patience time.Duration // Options.Stuck
 	client   *gnet.Client
 	byLoop   sync.Map // gnet.EventLoop to *eventLoop, added to by each loop's first connection
+
+	// gate is held shared to wake a loop, and alone to say that there are none
+	// any more: gnet would write to descriptors that it has closed.
+	gate  sync.RWMutex
+	ended bool // guarded by gate
 }
 
 // eventLoop is the turn of one of gnet's loops.
@@ -35,12 +40,12 @@ type loops struct {
 // are served, and then the turn ends for all of them.
 type eventLoop struct {
 	turn
-	loop     gnet.EventLoop
-	epoll    int           // the loop's epoll descriptor
-	patience time.Duration // Options.Stuck
-	stuck    []*loopConn   // with bytes unsent
-	probing  bool          // a drainProbe is on its way
-	wait     time.Duration
+	loop    gnet.EventLoop
+	owner   *loops
+	epoll   int         // the loop's epoll descriptor
+	stuck   []*loopConn // with bytes unsent
+	probing bool        // a drainProbe is on its way
+	wait    time.Duration
 }
 
 func newEngine(o Options, events Events) (engine, error) {
@@ -64,7 +69,12 @@ func (l *loops) adopt(nc net.Conn) error {
 	return c.refused // EnrollContext waits for OnOpen
 }
 
-func (l *loops) close() error { return l.client.Stop() }
+func (l *loops) close() error {
+	l.gate.Lock()
+	l.ended = true
+	l.gate.Unlock()
+	return l.client.Stop()
+}
 
 // OnOpen makes the session of a connection that EnrollContext brought.
 func (l *loops) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
@@ -126,7 +136,7 @@ func (l *loops) loopOf(gc gnet.Conn) (*eventLoop, error) {
 	if err != nil {
 		return nil, err
 	}
-	e := &eventLoop{loop: gc.EventLoop(), epoll: epoll, patience: l.patience, wait: minDrainProbe}
+	e := &eventLoop{loop: gc.EventLoop(), owner: l, epoll: epoll, wait: minDrainProbe}
 	e.events, e.wake = l.events, e.trigger
 	l.byLoop.Store(e.loop, e)
 	return e, nil
@@ -153,8 +163,11 @@ func epollOf(gc gnet.Conn) (fd int, err error) {
 
 // trigger queues Run on the loop.
 func (e *eventLoop) trigger() {
-	// The only error is that the engine has ended, and then nobody waits.
-	_ = e.loop.Execute(noContext(), e)
+	e.owner.gate.RLock()
+	defer e.owner.gate.RUnlock()
+	if !e.owner.ended {
+		_ = e.loop.Execute(noContext(), e) // fails only when the engine has ended
+	}
 }
 
 // Run ends a turn; gnet calls it on the loop.
@@ -196,7 +209,7 @@ func (p *drainProbe) Run() {
 			continue
 		case left < c.left:
 			moved, c.moved = true, now
-		case now.Sub(c.moved) > e.patience, c.closing && now.Sub(c.moved) > lingerTime:
+		case now.Sub(c.moved) > e.owner.patience, c.closing && now.Sub(c.moved) > lingerTime:
 			c.reason = ErrStuck
 			c.drop()
 			continue

@@ -70,7 +70,7 @@ func (s *session) begin(cmd *command.Command) {
 
 // reject answers a command that does not run.
 func (s *session) reject(text []byte) {
-	s.failed++
+	s.server.stats.Failure(text)
 	if s.muted() {
 		return
 	}
@@ -270,7 +270,7 @@ func (s *session) account(cmd *command.Command, reply []byte, took time.Duration
 	switch {
 	case reply[0] == '-':
 		n.Failed.Add(1)
-		s.failed++
+		s.server.stats.Failure(reply)
 	case cmd.Op != nil && cmd.Flags&command.ReadOnly != 0:
 		if reply[0] == '_' || len(reply) > 1 && reply[0] == '$' && reply[1] == '-' {
 			s.server.stats.Misses.Add(1)

@@ -8,8 +8,17 @@ import (
 // Shutdown stops accepting, answers the commands that are under way, and
 // closes every connection; what clients have sent beyond those is not run.
 // When ctx ends first, the rest is cut off and ctx's error returned. The
-// server cannot be started again.
+// server cannot be started again. Calls after the first wait for it and return
+// what it returned; one before Start does nothing.
 func (s *Server) Shutdown(ctx context.Context) error {
+	if s.sockets == nil {
+		return nil
+	}
+	s.shutdown.Do(func() { s.shutdownErr = s.close(ctx) })
+	return s.shutdownErr
+}
+
+func (s *Server) close(ctx context.Context) error {
 	s.sockets.StopAccepting()
 	err := s.drain(ctx)
 	s.stop()

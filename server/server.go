@@ -87,6 +87,9 @@ type Server struct {
 	stop    context.CancelFunc // ends the housekeeping
 	keeper  sync.WaitGroup     // the housekeeping
 
+	shutdown    sync.Once
+	shutdownErr error // set by shutdown
+
 	lastID  atomic.Uint64
 	blocked atomic.Int64 // clients with a worker busy for them
 	slow    atomic.Int64 // connections closed because the client does not read

@@ -37,7 +37,7 @@ func serve(t testing.TB, f *fakeCluster, o Options) *Server {
 	t.Cleanup(func() {
 		ctx, cancel := context.WithTimeout(context.Background(), 200*time.Millisecond)
 		defer cancel()
-		if err := s.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) {
+		if err := s.Shutdown(ctx); err != nil && !errors.Is(err, context.DeadlineExceeded) && !errors.Is(err, context.Canceled) {
 			t.Error(err)
 		}
 	})
@@ -299,7 +299,48 @@ func TestShutdownAnswersWhatRuns(t *testing.T) {
 		if err := <-ended; err != nil {
 			t.Error(err)
 		}
+		if err := s.Shutdown(t.Context()); err != nil {
+			t.Errorf("the second time: %v", err)
+		}
 	})
+}
+
+func TestShutdownCutsOffWhatDoesNotEnd(t *testing.T) {
+	both(t, func(t *testing.T, o Options) {
+		f := newFake()
+		f.hold = func(*coordinator.Request) bool { return true }
+		f.came = make(chan struct{}, 10)
+		s := serve(t, f, o)
+		c := dial(t, s)
+		c.send(cmd("SET", "a", "1"))
+		<-f.came
+		ctx, cancel := context.WithCancel(t.Context())
+		cancel()
+		if err := s.Shutdown(ctx); !errors.Is(err, context.Canceled) {
+			t.Errorf("shutdown: %v", err)
+		}
+		if rest := c.expectClosed(); len(rest) > 0 {
+			t.Errorf("got %q", rest)
+		}
+		f.release(0) // comes to a connection and a loop that are gone
+	})
+}
+
+func TestStart(t *testing.T) {
+	s := serve(t, newFake(), Options{})
+	second, err := New(Options{Addr: s.Addr().String(), Env: &command.Env{Cluster: newFake()}})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := second.Start(); !errors.Is(err, syscall.EADDRINUSE) {
+		t.Errorf("an address in use: %v", err)
+	}
+	if err := second.Shutdown(t.Context()); err != nil {
+		t.Errorf("shutdown of a server that never ran: %v", err)
+	}
+	if _, err := New(Options{}); err == nil {
+		t.Error("a server without a cluster")
+	}
 }
 
 func TestRepliesWaitForTheLog(t *testing.T) {

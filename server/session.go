@@ -35,9 +35,9 @@ type session struct {
 	ending  bool // no more commands; close when all are answered
 	closed  bool
 
-	ran               uint64 // commands begun
-	received, sent    uint64 // bytes
-	processed, failed int64  // not yet added to the server's counters
+	ran            uint64 // commands begun
+	received, sent uint64 // bytes
+	processed      int64  // commands not yet added to the server's counters
 
 	mu   sync.Mutex
 	info command.ClientInfo // guarded by mu; what others see
@@ -279,9 +279,5 @@ func (s *session) publishCounters() {
 	if s.processed > 0 {
 		s.server.stats.Processed.Add(s.processed)
 		s.processed = 0
-	}
-	if s.failed > 0 {
-		s.server.stats.Errors.Add(s.failed)
-		s.failed = 0
 	}
 }
