@@ -1,0 +1,212 @@
+package sim
+
+import (
+	"bytes"
+	"fmt"
+	"slices"
+	"strconv"
+
+	"kvstore/cluster/version"
+)
+
+// Check says which promise a key's operations are checked for. What is
+// acknowledged is there, refused nowhere and equal everywhere, always.
+type Check uint8
+
+const (
+	// Nothing more.
+	Kept Check = iota
+	// Linear: GET, SET and DEL are linearizable.
+	Linear
+	// Fresh: no GET returns what was surely overwritten.
+	Fresh
+	// Atomic: all commands are linearizable; the ring is undisturbed.
+	Atomic
+	// Counted: only INCR; every acknowledged increment counts.
+	Counted
+)
+
+// Verify checks everything and returns what does not hold.
+func (r *Result) Verify() []Violation {
+	all := slices.Clone(r.Failures)
+	note := func(invariant string, err error) {
+		if err != nil {
+			all = append(all, Violation{invariant, err.Error()})
+		}
+	}
+	for _, k := range r.Config.Keys {
+		ops := r.ops(k.Name)
+		switch k.Check {
+		case Linear:
+			note("linearizable", CheckRegister(ops))
+		case Fresh:
+			note("fresh", CheckFresh(ops))
+		case Atomic:
+			note("atomic", CheckAtomic(ops))
+		}
+		if len(r.Disks) > 0 {
+			note("equal", r.CheckEqual(k.Name))
+			note("acknowledged", r.CheckAcknowledged(k.Name))
+			if k.Check == Counted {
+				note("acknowledged", r.CheckCounted(k.Name))
+			}
+		}
+	}
+	note("refused", r.CheckRefused())
+	note("dots", r.CheckDots())
+	return all
+}
+
+// CheckEqual: the replicas of a key hold the same bytes, and nobody else holds it.
+func (r *Result) CheckEqual(key string) error {
+	for machine, disk := range r.Disks {
+		holds, want := disk[key], r.Disks[r.Replicas[key][0]][key]
+		if !slices.Contains(r.Replicas[key], machine) {
+			want = nil
+		}
+		if !bytes.Equal(holds, want) {
+			return fmt.Errorf("key %s: machine %d holds %s, it should hold %s", key, machine, describe(holds), describe(want))
+		}
+	}
+	return nil
+}
+
+func describe(encoded []byte) string {
+	if encoded == nil {
+		return "nothing"
+	}
+	var o version.Object
+	if err := o.Decode(encoded); err != nil {
+		return err.Error()
+	}
+	text := fmt.Sprintf("{context %v siblings", o.Context)
+	for i := range o.Siblings {
+		s := &o.Siblings[i]
+		text += fmt.Sprintf(" %v %v %q", s.Dot, s.Kind, brief(payload(s)))
+	}
+	return text + "}"
+}
+
+// CheckAcknowledged: a value whose write was acknowledged is there, or a version
+// that had seen it is.
+func (r *Result) CheckAcknowledged(key string) error {
+	final, err := r.object(r.Replicas[key][0], key)
+	if err != nil {
+		return err
+	}
+	covered := make(map[string]bool)
+	for d, w := range r.Dots {
+		if w.Key == key && w.Kind == version.String && final.Context.Covers(d) {
+			covered[w.Payload] = true
+		}
+	}
+	for _, o := range r.ops(key) {
+		if o.Outcome == Acknowledged && (o.Command == "set" || o.Command == "getset") && !covered[o.Value] {
+			return fmt.Errorf("key %s: the value of operation %d, %q, is lost; held is %s", key, o.ID, brief(o.Value), describe(r.Disks[r.Replicas[key][0]][key]))
+		}
+	}
+	return nil
+}
+
+// CheckCounted: a key that was only incremented holds every acknowledged
+// increment, and no more than were asked for.
+func (r *Result) CheckCounted(key string) error {
+	least, most := int64(0), int64(0)
+	for _, o := range r.ops(key) {
+		switch {
+		case o.Command != "incr" || o.Outcome == Refused:
+		case o.Outcome == Acknowledged:
+			least, most = least+1, most+1
+		default:
+			most++
+		}
+	}
+	final, err := r.object(r.Replicas[key][0], key)
+	if err != nil {
+		return err
+	}
+	if n := final.Value(0, nil).Int; n < least || n > most {
+		return fmt.Errorf("key %s counts %d, it was incremented between %d and %d times", key, n, least, most)
+	}
+	return nil
+}
+
+// CheckRefused: what was refused is nowhere.
+func (r *Result) CheckRefused() error {
+	refused := make(map[string]*Op)
+	for _, o := range r.History {
+		if o.Outcome == Refused && o.Value != "" {
+			refused[o.Value] = o
+		}
+	}
+	for d, w := range r.Dots {
+		if o := refused[w.Payload]; o != nil {
+			return fmt.Errorf("operation %d was refused (%v), and version %v has its value", o.ID, o.Err, d)
+		}
+	}
+	for _, o := range r.History {
+		if w := refused[o.Reply.Text]; w != nil {
+			return fmt.Errorf("operation %d was refused (%v), and operation %d saw its value", w.ID, w.Err, o.ID)
+		}
+	}
+	return nil
+}
+
+// CheckDots: what the disks hold under a dot is what was issued under it.
+func (r *Result) CheckDots() error {
+	for machine, disk := range r.Disks {
+		for key := range disk {
+			o, err := r.object(machine, key)
+			if err != nil {
+				return err
+			}
+			for i := range o.Siblings {
+				s := &o.Siblings[i]
+				issued, known := r.Dots[s.Dot]
+				if held := (Written{key, s.Kind, payload(s)}); !known || held != issued {
+					return fmt.Errorf("machine %d holds %+v under %v, issued for %+v", machine, held, s.Dot, issued)
+				}
+			}
+		}
+	}
+	return nil
+}
+
+// CheckFresh: no read returns what was surely overwritten before it began: a
+// value whose write had ended before another write began that ended before.
+func CheckFresh(ops []*Op) error {
+	writes := map[string]*Op{}
+	for _, o := range ops {
+		if o.Command == "set" {
+			writes[o.Value] = o
+		}
+	}
+	for _, read := range ops {
+		if read.Command != "get" || read.Outcome != Acknowledged {
+			continue
+		}
+		ended := int64(0) // of the write that was read; nothing counts as written before all
+		if !read.Reply.Nil {
+			w := writes[read.Reply.Text]
+			if w == nil {
+				return fmt.Errorf("operation %d read %q, which nobody wrote", read.ID, brief(read.Reply.Text))
+			}
+			ended = w.Return
+		}
+		for _, w := range writes {
+			if w.Outcome == Acknowledged && w.Call > ended && w.Return < read.Call {
+				return fmt.Errorf("operation %d read %s, though operation %d had overwritten it", read.ID, read.result(), w.ID)
+			}
+		}
+	}
+	return nil
+}
+
+// number reads a reply that is an integer.
+func number(r Reply) int64 {
+	n, err := strconv.ParseInt(r.Text, 10, 64)
+	if err != nil {
+		return -1
+	}
+	return n
+}

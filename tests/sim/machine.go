@@ -1,0 +1,226 @@
+package sim
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"kvstore/cluster"
+	"kvstore/cluster/coordinator"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/rpc"
+	"kvstore/storage"
+	"kvstore/storage/vfs"
+)
+
+// machine is one computer: a disk that stays, and processes that come and go.
+// It belongs to the loop: everything here happens in events.
+type machine struct {
+	w     *World
+	index int
+	disk  *vfs.Mem
+	boots int // loss of power so far; names the boot
+	skew  time.Duration
+	rand  *rand.Rand // of its disk's losses
+
+	process *process // nil while it is down
+	lives   int
+	wanted  bool // it is to be up
+	lostAt  time.Time
+}
+
+// process is one life of a machine's server.
+type process struct {
+	machine *machine
+	life    int
+	node    *cluster.Node // nil until it has opened
+	rpc     *Transport
+	gossip  *gossipEnd
+	killed  bool
+}
+
+func (m *machine) name() string            { return fmt.Sprintf("n%d", m.index) }
+func (m *machine) addr(port string) string { return fmt.Sprintf("10.0.0.%d:%s", m.index+1, port) }
+
+// directory is where a machine keeps its data.
+const directory = "/data"
+
+// options are those of a machine's server.
+func (m *machine) options(p *process) cluster.Options {
+	w := m.w
+	o := cluster.Options{
+		Dir: directory, Storage: w.c.Storage,
+		Name: m.name(), ClusterName: "sim", Rack: fmt.Sprintf("r%d", m.index),
+		Gossip: m.addr("7946"), RPC: m.addr("7000"), Client: m.addr("6379"),
+		Partitions: w.c.Partitions, Ops: w.ops, Logger: zerolog.Nop(),
+		Replication: cluster.Replication{
+			N:      w.c.N,
+			Levels: coordinator.Levels{R: coordinator.Quorum, W: coordinator.Quorum, Mode: coordinator.Strict},
+		},
+		Transport: func(_ rpc.Handler, o rpc.Options) (cluster.Transport, error) {
+			if p.killed {
+				return nil, errDead
+			}
+			p.rpc = w.net.listen(m.index, o)
+			return p.rpc, nil
+		},
+		GossipTransport: p.gossip,
+		BootID:          fmt.Sprintf("boot-%d", m.boots),
+		Now:             func() time.Time { return time.Now().Add(m.skew) },
+	}
+	o.Storage.FS = m.disk.View()
+	if w.c.Log != nil {
+		o.Logger = zerolog.New(zerolog.ConsoleWriter{Out: w.c.Log, NoColor: true, TimeFormat: "05.000"}).With().Timestamp().Str("on", m.name()).Logger()
+	}
+	if m.index > 0 {
+		o.Join = []string{w.machines[0].addr("7946")}
+	}
+	return o
+}
+
+// start starts a process. Opening takes its time; opened is its end.
+func (m *machine) start() {
+	m.wanted = true
+	if m.process != nil {
+		return
+	}
+	m.lives++
+	p := &process{machine: m, life: m.lives}
+	m.process = p
+	end, err := m.w.gossip.NewTransport(m.addr("7946"))
+	if err != nil {
+		m.w.fail("stands", "machine %s: %v", m.name(), err)
+		return
+	}
+	p.gossip = &gossipEnd{Transport: end}
+	o := m.options(p)
+	m.w.note("%s starts", m.name())
+	m.w.background.Go(func() {
+		node, err := cluster.Open(o)
+		m.w.loop.after(0, func() { m.opened(p, node, err) })
+	})
+}
+
+func (m *machine) opened(p *process, node *cluster.Node, err error) {
+	if p.killed {
+		if node != nil {
+			m.w.bury(node)
+		}
+		return
+	}
+	if err != nil {
+		m.w.fail("stands", "machine %s does not start: %v", m.name(), err)
+		return
+	}
+	p.node = node
+	m.w.note("%s is open, %v incarnation %x", m.name(), node.Self().ID, node.Self().Incarnation)
+}
+
+// up returns the machine's node, nil when it takes no requests.
+func (m *machine) up() *cluster.Node {
+	if p := m.process; p != nil && p.node != nil && p.node.Ring() != nil {
+		return p.node
+	}
+	return nil
+}
+
+// id is the node's id, once it was open.
+func (m *machine) id() ring.NodeID {
+	if p := m.process; p != nil && p.node != nil {
+		return p.node.Self().ID
+	}
+	return 0
+}
+
+// kill ends the process as kill -9 does: what was written stays, connections
+// break at once.
+func (m *machine) kill() {
+	if m.process == nil {
+		return
+	}
+	m.w.note("%s is killed", m.name())
+	m.disk.Kill()
+	m.end(time.Millisecond)
+}
+
+// cutPower ends the process and loses what was not synced. The others hear
+// nothing any more.
+func (m *machine) cutPower() {
+	m.w.note("%s loses power", m.name())
+	m.disk.Crash(m.rand)
+	m.boots++
+	m.lostAt = time.Now()
+	m.end(silence)
+}
+
+// end lets go of the process.
+func (m *machine) end(noticed time.Duration) {
+	p := m.process
+	if p == nil {
+		return
+	}
+	m.process = nil
+	p.killed = true
+	if p.rpc != nil {
+		p.rpc.kill(noticed)
+	}
+	if err := p.gossip.kill(); err != nil {
+		m.w.fail("stands", "machine %s: %v", m.name(), err)
+	}
+	m.w.disconnect(p)
+	if p.node != nil {
+		m.w.bury(p.node)
+	}
+}
+
+// stop ends the process in order, then calls done.
+func (m *machine) stop(done func()) {
+	p := m.process
+	if p == nil || p.node == nil {
+		done()
+		return
+	}
+	m.w.note("%s stops", m.name())
+	m.w.disconnect(p)
+	node := p.node
+	m.w.background.Go(func() {
+		err := node.Shutdown(context.Background())
+		m.w.loop.after(0, func() {
+			if m.process == p {
+				m.process = nil
+				if err != nil {
+					m.w.fail("stands", "machine %s does not stop in order: %v", m.name(), err)
+				}
+			}
+			done()
+		})
+	})
+	p.node = nil // takes no more requests
+}
+
+// bury ends the goroutines of a killed process. Whatever they still try fails.
+func (w *World) bury(node *cluster.Node) {
+	w.background.Go(func() { _ = node.Shutdown(context.Background()) })
+}
+
+// contents reads what a machine that is down has on its disk.
+func (m *machine) contents(each func(key, value []byte) error) error {
+	o := m.w.c.Storage
+	o.FS = m.disk.View()
+	db, err := storage.Open(directory, o)
+	if err != nil {
+		return err
+	}
+	it, err := db.NewIter(storage.IterOptions{Upper: []byte{0x40}})
+	if err != nil {
+		return errors.Join(err, db.Close())
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		err = each(it.Key(), it.Value())
+	}
+	return errors.Join(err, it.Err(), it.Close(), db.Close())
+}

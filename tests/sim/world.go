@@ -1,0 +1,355 @@
+package sim
+
+import (
+	"fmt"
+	"io"
+	"math/rand/v2"
+	"slices"
+	"sync"
+	"testing/synctest"
+	"time"
+
+	"kvstore/cluster/coordinator"
+	"kvstore/cluster/membership/membertest"
+	"kvstore/cluster/ring"
+	"kvstore/cluster/version"
+	"kvstore/server/command"
+	"kvstore/storage"
+	"kvstore/storage/key"
+)
+
+// Config is everything that decides a run.
+type Config struct {
+	Seed       uint64
+	Profile    string // for people
+	Machines   int
+	N          int
+	Partitions int
+	Storage    storage.Options
+	Keys       []KeySpec
+	Clients    int
+	Ops        int           // how many operations are done in all
+	Think      time.Duration // mean time between a client's operations
+	Trouble    Trouble
+	Faults     []Fault       // one is drawn each time; a fault named twice is twice as likely
+	FaultEvery time.Duration // mean time between faults; 0: none
+	FaultFor   time.Duration // mean length of a fault
+	MaxDown    int           // machines that may be down at once
+	Skew       time.Duration // clocks are up to this far off
+	Log        io.Writer     // takes the nodes' logs; nil: none
+}
+
+// KeySpec is a key, what is done to it, and which promise it is checked for.
+type KeySpec struct {
+	Name     string
+	Commands []string
+	R, W     []coordinator.Level
+	Check    Check
+}
+
+// World is a run.
+type World struct {
+	c          Config
+	rand       *rand.Rand // of the schedule
+	loop       *loop
+	net        *Network
+	gossip     *membertest.Network
+	machines   []*machine
+	clients    []*client
+	ops        map[string]*coordinator.Op
+	background sync.WaitGroup // opening and closing of processes
+	began      time.Time
+
+	clock   int64 // orders calls and returns
+	issued  int
+	history []*Op
+	ending  bool // no new operations and faults
+
+	mu       sync.Mutex
+	dots     map[version.Dot]Written // guarded by mu
+	failures []Violation             // guarded by mu
+	story    []string                // guarded by mu
+
+	replicas map[string][]int
+	metrics  map[string]uint64
+	lost     int
+}
+
+// newWorld builds the machines and starts nothing. It is called in a bubble.
+func newWorld(c Config) *World {
+	w := &World{
+		c: c, rand: rand.New(rand.NewPCG(c.Seed, 1)), loop: newLoop(synctest.Wait), gossip: membertest.NewNetwork(),
+		ops: make(map[string]*coordinator.Op), dots: make(map[version.Dot]Written), began: time.Now(),
+		replicas: make(map[string][]int), metrics: make(map[string]uint64),
+	}
+	w.net = newNetwork(w.loop, c.Seed)
+	w.gossip.SetFate(w.fate)
+	for _, op := range command.NewTable().Ops() {
+		w.ops[op.Name] = w.watched(op)
+	}
+	for i := range c.Machines {
+		m := &machine{w: w, index: i, rand: rand.New(rand.NewPCG(c.Seed, 1000+uint64(i)))}
+		m.disk = newDisk()
+		if c.Skew > 0 {
+			m.skew = time.Duration(w.rand.Int64N(int64(2*c.Skew))) - c.Skew
+		}
+		w.machines = append(w.machines, m)
+	}
+	for i := range c.Clients {
+		w.clients = append(w.clients, &client{w: w, id: i, rand: rand.New(rand.NewPCG(c.Seed, 2000+uint64(i)))})
+	}
+	return w
+}
+
+// watched is an operation that tells of every version it makes.
+func (w *World) watched(op *coordinator.Op) *coordinator.Op {
+	if !op.Write {
+		return op
+	}
+	watched := *op
+	watched.After = func(c *coordinator.Call) {
+		if op.After != nil {
+			op.After(c)
+		}
+		s := c.Object.Newest()
+		w.wrote(s.Dot, Written{Key: string(c.Key), Kind: s.Kind, Payload: payload(s)})
+	}
+	return &watched
+}
+
+// payload is what a sibling carries.
+func payload(s *version.Sibling) string {
+	if s.Kind == version.Counter {
+		return fmt.Sprint(s.Delta)
+	}
+	return string(s.Value)
+}
+
+// wrote notes a version.
+func (w *World) wrote(d version.Dot, what Written) {
+	w.mu.Lock()
+	before, known := w.dots[d]
+	w.dots[d] = what
+	w.mu.Unlock()
+	if known && before != what {
+		w.fail("dots", "dot %v stands for %+v and for %+v", d, before, what)
+	}
+}
+
+// fate decides over gossip, by the machines' addresses.
+func (w *World) fate(from, to string) (time.Duration, bool) {
+	return 500 * time.Microsecond, w.net.Blocked(w.machineAt(from), w.machineAt(to))
+}
+
+func (w *World) machineAt(addr string) int {
+	return slices.IndexFunc(w.machines, func(m *machine) bool { return m.addr("7946") == addr })
+}
+
+// note tells the story.
+func (w *World) note(format string, args ...any) {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	w.story = append(w.story, fmt.Sprintf("%9.4f  ", time.Since(w.began).Seconds())+fmt.Sprintf(format, args...))
+	if w.c.Log != nil {
+		fmt.Fprintln(w.c.Log, w.story[len(w.story)-1])
+	}
+}
+
+// fail notes a violation.
+func (w *World) fail(invariant, format string, args ...any) {
+	v := Violation{invariant, fmt.Sprintf(format, args...)}
+	w.mu.Lock()
+	w.failures = append(w.failures, v)
+	w.mu.Unlock()
+	w.note("VIOLATION %v", v)
+}
+
+// failed reports whether something is wrong already.
+func (w *World) failed() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return len(w.failures) > 0
+}
+
+// run runs events until done and fails if that takes too long.
+func (w *World) run(limit time.Duration, what string, done func() bool) bool {
+	ok := w.loop.run(limit, func() bool { return done() || w.failed() })
+	if !ok {
+		w.fail("stands", "waited %v for %s", limit, what)
+	}
+	return ok && !w.failed()
+}
+
+// pass lets time pass.
+func (w *World) pass(d time.Duration) {
+	end := time.Now().Add(d)
+	w.loop.run(d, func() bool { return !time.Now().Before(end) })
+}
+
+// form starts all machines and waits until they are one connected ring.
+func (w *World) form() bool {
+	for _, m := range w.machines {
+		m.start()
+	}
+	return w.run(time.Minute, "the ring to form", w.whole)
+}
+
+// whole reports whether all machines are members and connected with each other.
+func (w *World) whole() bool {
+	for _, m := range w.machines {
+		node := m.up()
+		if node == nil || len(node.Ring().Members) != len(w.machines) {
+			return false
+		}
+		for _, other := range w.machines {
+			if other != m && (m.process.rpc == nil || !m.process.rpc.Connected(other.id())) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// work lets the clients do their operations while faults come and go.
+func (w *World) work() bool {
+	w.net.SetTrouble(w.c.Trouble)
+	for _, c := range w.clients {
+		w.loop.after(time.Duration(w.rand.Int64N(int64(50*time.Millisecond))), c.next)
+	}
+	w.scheduleFault()
+	return w.run(10*time.Minute, "the clients", func() bool { return w.issued >= w.c.Ops })
+}
+
+// settle ends the faults and waits until every request has its answer and the
+// ring is whole.
+func (w *World) settle() bool {
+	w.ending = true
+	w.note("the faults end")
+	w.net.SetTrouble(Trouble{})
+	for _, a := range w.machines {
+		w.net.Slow(a.index, 0)
+		for _, b := range w.machines {
+			w.net.Unblock(a.index, b.index)
+		}
+		a.start()
+	}
+	return w.run(time.Minute, "every request to end", func() bool { return w.outstanding() == 0 }) &&
+		w.run(time.Minute, "the ring to be whole again", w.whole)
+}
+
+func (w *World) outstanding() (n int) {
+	for _, c := range w.clients {
+		n += len(c.waiting)
+	}
+	return n
+}
+
+// repair reads every key at all its replicas until that succeeds.
+func (w *World) repair() bool {
+	w.pass(5 * time.Second) // what is still on its way arrives
+	reader := w.clients[0]
+	keys := (&Result{History: w.history}).keys()
+	for round := 0; len(keys) > 0 && round < 50; round++ {
+		var left []string
+		for _, k := range keys {
+			op := reader.submit(w.machines[w.rand.IntN(len(w.machines))], "get", k, coordinator.Levels{R: coordinator.All})
+			if !w.run(time.Minute, "a repairing read", func() bool { return op.Return != 0 }) {
+				return false
+			}
+			if op.Outcome != Acknowledged {
+				left = append(left, k)
+			}
+		}
+		keys = left
+		w.pass(100 * time.Millisecond)
+	}
+	if len(keys) > 0 {
+		w.fail("stands", "keys %v cannot be read at all their replicas", keys)
+		return false
+	}
+	w.pass(time.Second)
+	return true
+}
+
+// collect stops the machines and reads their disks.
+func (w *World) collect() (disks []map[string][]byte) {
+	w.whereKeysAre()
+	stopped := 0
+	for _, m := range w.machines {
+		w.count(m)
+		m.stop(func() { stopped++ })
+	}
+	if !w.run(time.Minute, "the machines to stop", func() bool { return stopped == len(w.machines) }) {
+		return nil
+	}
+	for _, m := range w.machines {
+		disk := make(map[string][]byte)
+		err := m.contents(func(k, value []byte) error {
+			_, _, name, err := key.ParseUser(k)
+			disk[string(name)] = slices.Clone(value)
+			return err
+		})
+		if err != nil {
+			w.fail("stands", "disk of %s: %v", m.name(), err)
+		}
+		disks = append(disks, disk)
+	}
+	return disks
+}
+
+// whereKeysAre notes the replicas of the history's keys.
+func (w *World) whereKeysAre() {
+	r := w.machines[0].up().Ring()
+	for _, k := range (&Result{History: w.history}).keys() {
+		for _, id := range r.Replicas(r.PartitionOf(ring.TokenOf(0, []byte(k)))) {
+			w.replicas[k] = append(w.replicas[k], slices.IndexFunc(w.machines, func(m *machine) bool { return m.id() == id }))
+		}
+	}
+}
+
+// count adds up what a machine's requests met with.
+func (w *World) count(m *machine) {
+	c := m.up().Requests()
+	for name, v := range map[string]uint64{
+		"timeouts": c.Timeouts.Load(), "noquorum": c.NoQuorum.Load(), "failed": c.Failed.Load(), "stale": c.StaleWrites.Load(),
+		"quorumfirst": c.QuorumFirst.Load(), "repairs": c.Repairs.Load(), "hedges": c.Hedges.Load(), "ahead": c.ClocksAhead.Load(),
+	} {
+		w.metrics[name] += v
+	}
+}
+
+// close ends every goroutine of the bubble.
+func (w *World) close() {
+	for _, m := range w.machines {
+		if m.process != nil {
+			m.kill()
+		}
+	}
+	w.net.mu.Lock()
+	clear(w.net.listening)
+	w.net.mu.Unlock()
+	w.background.Wait()
+	membertest.Settle()
+}
+
+// result is what the checks get.
+func (w *World) result(disks []map[string][]byte) *Result {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return &Result{
+		Config: w.c, History: w.history, Dots: w.dots, Disks: disks, Replicas: w.replicas,
+		Failures: w.failures, Story: w.story, Metrics: w.metrics, Lost: w.lost,
+	}
+}
+
+// Run runs a configuration and returns what is to be checked. It is called in a
+// bubble.
+func Run(c Config) *Result {
+	w := newWorld(c)
+	var disks []map[string][]byte
+	if w.form() && w.work() && w.settle() && w.repair() {
+		disks = w.collect()
+	}
+	w.close()
+	return w.result(disks)
+}
