@@ -31,7 +31,7 @@ func (b *bench) memory(ctx context.Context) error {
 	}
 	n := nodes[0]
 	defer func() { n.stop() }() // which is another process by then
-	fmt.Fprintf(b.out, "\nmemory of one node, %d B values\n\n", valueSize)
+	fmt.Fprintf(b.out, "\nmemory of one node, %d B values\n", valueSize)
 	lines := [][]string{{"", "", "", ""}, {"keys", "RSS MB", "peak MB", "loaded/s"}}
 	for from := 0; from < keys; from += step {
 		b.say("memory: %d keys loaded", from)
