@@ -9,21 +9,23 @@ import (
 	"kvstore/cluster/coordinator"
 )
 
-// The first word of an error is its class, which clients may act on.
+// The first word of an error is its class, which clients may act on. A request
+// that was refused has written nothing, and a read nothing to begin with, so the
+// word is right for both.
 var clusterErrors = [...]struct {
 	err  error
 	text string
 }{
-	{coordinator.ErrNoQuorum, "NOQUORUM nothing was written: "},
-	{coordinator.ErrLevel, "NOQUORUM nothing was written: "},
+	{coordinator.ErrNoQuorum, "NOQUORUM refused: "},
+	{coordinator.ErrLevel, "NOQUORUM refused: "},
 	{coordinator.ErrTimeout, "TIMEOUT "},
 	{context.DeadlineExceeded, "TIMEOUT the outcome is unknown: "},
 	{context.Canceled, "TIMEOUT the outcome is unknown: "},
-	{coordinator.ErrOverloaded, "OVERLOADED nothing was written: "},
-	{coordinator.ErrFull, "MISCONF nothing was written: "},
-	{coordinator.ErrReadOnly, "MISCONF nothing was written: "},
+	{coordinator.ErrOverloaded, "OVERLOADED refused: "},
+	{coordinator.ErrFull, "MISCONF refused: "},
+	{coordinator.ErrReadOnly, "MISCONF refused: "},
 	{coordinator.ErrNotReady, "CLUSTERDOWN "},
-	{coordinator.ErrCorrupt, "ERR "},
+	{coordinator.ErrCorrupt, "CORRUPT "},
 	{coordinator.ErrTooManySiblings, "ERR "},
 }
 

@@ -197,16 +197,16 @@ func TestClusterErrors(t *testing.T) {
 		call string
 		want string
 	}{
-		{"get", 1, coordinator.ErrNoQuorum, "GET a", "-NOQUORUM "},
+		{"get", 1, coordinator.ErrNoQuorum, "GET a", "-NOQUORUM refused: too few"},
 		{"get", 1, coordinator.ErrTimeout, "GET a", "-TIMEOUT "},
 		{"get", 1, context.Canceled, "GET a", "-TIMEOUT "},
 		{"set", 1, context.DeadlineExceeded, "SET a 1", "-TIMEOUT "},
-		{"set", 1, coordinator.ErrOverloaded, "SET a 1", "-OVERLOADED "},
+		{"set", 1, coordinator.ErrOverloaded, "SET a 1", "-OVERLOADED refused: "},
 		{"set", 1, coordinator.ErrFull, "SET a 1", "-MISCONF "},
 		{"set", 1, coordinator.ErrReadOnly, "SET a 1", "-MISCONF "},
 		{"set", 1, coordinator.ErrNotReady, "SET a 1", "-CLUSTERDOWN "},
 		{"set", 1, coordinator.ErrTooManySiblings, "SET a 1", "-ERR "},
-		{"set", 1, fmt.Errorf("read: %w", coordinator.ErrCorrupt), "SET a 1", "-ERR read: "},
+		{"set", 1, fmt.Errorf("read: %w", coordinator.ErrCorrupt), "SET a 1", "-CORRUPT read: "},
 		{"set", 1, errors.New("other"), "SET a 1", "-ERR other"},
 		{"mget", 2, coordinator.ErrNoQuorum, "MGET a b", "-NOQUORUM "},
 		{"mset", 1, coordinator.ErrNoQuorum, "MSET a 1", "-NOQUORUM "},

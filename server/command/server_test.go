@@ -37,7 +37,7 @@ func TestServer(t *testing.T) {
 	if r := parseReply(t, f.do("time")); len(r.list) != 2 || len(r.list[0].text) < 10 || atoi(r.list[1].text) >= 1_000_000 {
 		t.Errorf("TIME %s", r)
 	}
-	newFamily(t, 0).script("dbsize => -NOQUORUM nothing was written: too few replicas are reachable")
+	newFamily(t, 0).script("dbsize => -NOQUORUM refused: too few replicas are reachable")
 }
 
 func TestHelp(t *testing.T) {
