@@ -163,7 +163,7 @@ func TestHalfSentAndMalformed(t *testing.T) {
 			c.send(one[:len(one)-3]) // and is gone
 			c.Close()
 		}
-		for _, bad := range []string{"*1000000000\r\n", "*3\r\n$3\r\nSET\r\n$999999999999\r\n", "*1\r\n$-5\r\n", strings.Repeat("A", 70_000), "\"\r\n"} {
+		for _, bad := range []string{"*1000000000\r\n", "*3\r\n$3\r\nSET\r\n$999999999999\r\n", "*1\r\n$-5\r\n", strings.Repeat("A", 64<<10+1), "\"\r\n"} {
 			c := dial(t, s)
 			c.send(bad)
 			if rest := c.expectClosed(); !bytes.HasPrefix(rest, []byte("-ERR Protocol error: ")) {
@@ -255,7 +255,7 @@ func TestMaxClients(t *testing.T) {
 
 func TestIdleTimeoutAndKill(t *testing.T) {
 	both(t, func(t *testing.T, o Options) {
-		o.IdleTimeout = 20 * time.Millisecond
+		o.IdleTimeout = 100 * time.Millisecond
 		s := serve(t, newFake(), o)
 		c := dial(t, s)
 		c.ask(cmd("GET", "a"), "$-1\r\n")
