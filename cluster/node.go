@@ -339,6 +339,9 @@ func (n *Node) Replication() (int, coordinator.Levels) { return n.o.Replication.
 // Storage returns the engine's figures.
 func (n *Node) Storage() storage.Metrics { return n.db.Metrics() }
 
+// WriteError returns why the engine refuses writes, nil when it takes them.
+func (n *Node) WriteError() error { return n.db.WriteError() }
+
 // Requests returns what requests met with.
 func (n *Node) Requests() *coordinator.Metrics { return &n.coord.Metrics }
 

@@ -53,6 +53,7 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 	env := &command.Env{
 		Table: table, Cluster: view, Config: live, Stats: command.NewStats(table), Shutdown: n.ask,
 		Password: password(live), Info: info(c, file),
+		Storage: storageLines(func() (storage.Metrics, error) { return n.cluster.Storage(), n.cluster.WriteError() }),
 	}
 	if err := n.serve(c, secure, env); err != nil {
 		return nil, errors.Join(err, n.cluster.Shutdown(context.Background()))
