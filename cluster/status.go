@@ -59,7 +59,7 @@ func (n *Node) KeyInfo(_ context.Context, db uint8, key []byte) (KeyInfo, error)
 	primary := false
 	for _, id := range r.Replicas(p) {
 		m := r.Member(id)
-		row := ReplicaInfo{ID: id, Name: m.Name, Addr: m.Client, DC: m.DC, Rack: m.Rack, Role: "replica", State: n.stateOf(id)}
+		row := ReplicaInfo{ID: id, Name: m.Name, Addr: m.Client, DC: m.DC, Rack: m.Rack, Role: "replica", State: n.State(id)}
 		if !primary && row.State == membership.Alive.String() {
 			row.Role, primary = "primary", true
 		}
@@ -68,8 +68,8 @@ func (n *Node) KeyInfo(_ context.Context, db uint8, key []byte) (KeyInfo, error)
 	return info, nil
 }
 
-// stateOf returns the name of a node's state as this node sees it.
-func (n *Node) stateOf(id ring.NodeID) string {
+// State returns how this node sees another one: alive, suspect or dead.
+func (n *Node) State(id ring.NodeID) string {
 	if id == n.id.Node {
 		return membership.Alive.String()
 	}
@@ -93,7 +93,7 @@ func (n *Node) Nodes() []NodeStatus {
 		id := r.Members[i].ID
 		m := heard[id]
 		nodes[i] = NodeStatus{
-			Member: r.Members[i], State: n.stateOf(id), Heartbeat: m.Heartbeat,
+			Member: r.Members[i], State: n.State(id), Heartbeat: m.Heartbeat,
 			Connected: id == n.id.Node || n.rpc.Connected(id), Epoch: m.Epoch,
 		}
 		if id == n.id.Node {
