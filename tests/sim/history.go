@@ -174,6 +174,18 @@ func (r *Result) object(machine int, key string) (*version.Object, error) {
 	return o, nil
 }
 
+// Summary says in a line what kind of run it was.
+func (r *Result) Summary() string {
+	var outcomes [3]int
+	var took time.Duration
+	for _, o := range r.History {
+		outcomes[o.Outcome]++
+		took = max(took, o.Done)
+	}
+	return fmt.Sprintf("%d operations in %v: %d acknowledged, %d unknown, %d refused; %d versions, %d losses of power; %v",
+		len(r.History), took.Round(time.Millisecond), outcomes[Acknowledged], outcomes[Unknown], outcomes[Refused], len(r.Dots), r.Lost, r.Metrics)
+}
+
 // keys returns the keys of the history.
 func (r *Result) keys() (keys []string) {
 	for _, o := range r.History {

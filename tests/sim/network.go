@@ -254,15 +254,12 @@ func (n *Network) end(s *session, reason error, within time.Duration) {
 	}
 }
 
+// tellDown tells one end that a session is over, unless it knows or is gone.
 func (n *Network) tellDown(s *session, end int, reason error) {
 	n.mu.Lock()
-	if s.told[end] {
-		n.mu.Unlock()
-		return
-	}
-	s.told[end] = true
 	t, other := s.ends[end], s.ends[1-end]
-	tell := s.up[end] && !t.closed
+	tell := s.up[end] && !s.told[end] && !t.closed
+	s.told[end] = true
 	if t.sending[other.id] == s {
 		delete(t.sending, other.id)
 	}

@@ -89,6 +89,20 @@ func profiles() []profile {
 				c.Faults = append(c.Faults, Power)
 			}
 		}},
+		{"storm", func(c *Config, r *rand.Rand) {
+			// Two keys, and never a quiet moment.
+			exact := []coordinator.Level{coordinator.Quorum}
+			c.Keys = []KeySpec{
+				{"q1", []string{"set", "get", "get"}, exact, exact, Linear},
+				{"q2", []string{"set", "set", "get", "del"}, exact, exact, Linear},
+			}
+			c.Think = 20 * time.Millisecond
+			c.FaultEvery = time.Duration(50+r.IntN(300)) * time.Millisecond
+			c.FaultFor = time.Duration(50+r.IntN(600)) * time.Millisecond
+			c.Trouble = Trouble{Drop: 0.03 * r.Float64(), Duplicate: 0.02, Reorder: 0.2, Late: 0.02}
+			c.Faults = []Fault{Split, OneWay, OneWay, Isolate, Cut, Cut, Cut, Slow, Kill, KillMidTurn}
+			c.Skew = 200 * time.Millisecond
+		}},
 		{"everything", func(c *Config, r *rand.Rand) {
 			c.Trouble = Trouble{Drop: 0.005, Late: 0.01}
 			c.Faults = []Fault{Split, OneWay, Isolate, Cut, Slow, Kill, KillMidTurn, Restart}

@@ -15,6 +15,7 @@ import (
 var (
 	seeds    = flag.Int("seeds", 24, "how many seeds to run")
 	fromSeed = flag.Uint64("seed", 1, "the first seed")
+	only     = flag.String("profile", "", "run only seeds of this profile")
 	logged   = flag.String("log", "", "a file that takes the nodes' logs")
 )
 
@@ -38,6 +39,7 @@ func runs(t *testing.T, c Config) (r *Result) {
 // report fails the test for each violation and leaves the story in a file.
 func report(t *testing.T, r *Result) {
 	t.Helper()
+	t.Log(r.Summary())
 	bad := r.Verify()
 	if len(bad) == 0 {
 		return
@@ -57,6 +59,9 @@ func report(t *testing.T, r *Result) {
 // TestSim runs seeds and checks every invariant.
 func TestSim(t *testing.T) {
 	for seed := *fromSeed; seed < *fromSeed+uint64(*seeds); seed++ {
+		if *only != "" && FromSeed(seed).Profile != *only {
+			continue
+		}
 		c := FromSeed(seed)
 		t.Run(fmt.Sprintf("%d %s", seed, c.Profile), func(t *testing.T) { report(t, runs(t, c)) })
 	}
