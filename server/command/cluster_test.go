@@ -166,6 +166,23 @@ func checkViews(t *testing.T, f *family, members, dead int) {
 	}
 }
 
+// Clients are led past a node that is suspect, which stays a replica.
+func TestSuspectNodesComeLast(t *testing.T) {
+	f := newFamily(t, 3)
+	f.cluster.nodes[1].State, f.cluster.nodes[1].Connected = stateSuspect, false
+	_, holders := readSlots(t, parseReply(t, f.do("cluster", "slots")))
+	for id, n := range readNodes(t, strings.TrimPrefix(parseReply(t, f.do("cluster", "nodes")).text, "txt:")) {
+		if isSuspect := strings.HasPrefix(id, ring.NodeID(2).String()); isSuspect != (len(n.slots) == 0) || isSuspect != (n.flags == "master,fail?") {
+			t.Errorf("%s %s has %d slots", id, n.flags, len(n.slots))
+		}
+	}
+	for s, n := range holders {
+		if n != 3 {
+			t.Fatalf("slot %d has %d holders", s, n)
+		}
+	}
+}
+
 func TestClusterInfo(t *testing.T) {
 	f := newFamily(t, 3)
 	const want = "cluster_state:ok\r\ncluster_slots_assigned:16384\r\ncluster_slots_ok:16384\r\ncluster_slots_pfail:0\r\ncluster_slots_fail:0\r\n" +

@@ -13,9 +13,10 @@ import (
 //
 // Every node is a master, because each takes any command for any key. The slots
 // of a partition are shown at its soft primary, the first node of its
-// preference list that is not dead, and the other holders follow as replicas.
-// So a client that routes by slot saves a hop, and one that lost a node finds
-// all slots again as soon as it asks.
+// preference list that is alive, and the other holders follow as replicas, those
+// that are suspect last. So a client that routes by slot saves a hop, and one that
+// lost a node finds all slots again as soon as it asks: a node that died is suspect
+// at once, and dead seconds later.
 type clusterView struct {
 	nodes    []viewNode
 	ranges   []heldRange
@@ -86,17 +87,22 @@ const (
 )
 
 // place fills the ranges and the nodes' slots from the ring's table, joining
-// neighbouring partitions with the same holders. Dead replicas are left out, as
-// Redis does.
+// neighbouring partitions with the same holders. Suspect replicas come last, dead
+// ones are left out, as Redis does.
 func (v *clusterView) place(r *ring.Ring) {
 	for p := range r.Q {
 		first, last := r.SlotRange(ring.Partition(p))
-		var holders []int
+		var holders, suspects []int
 		for _, i := range r.ReplicaIndexes(ring.Partition(p)) {
-			if v.nodes[i].state != stateDead {
+			switch v.nodes[i].state {
+			case stateDead:
+			case stateSuspect:
+				suspects = append(suspects, int(i))
+			default:
 				holders = append(holders, int(i))
 			}
 		}
+		holders = append(holders, suspects...)
 		slots := int(last-first) + 1
 		if all := r.ReplicaIndexes(ring.Partition(p)); len(holders) > 0 {
 			v.served += slots
