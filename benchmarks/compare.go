@@ -211,30 +211,4 @@ func operations(rate float64, d time.Duration) int {
 	return max(unit, int(rate*d.Seconds())/unit*unit)
 }
 
-// profile takes profiles of the kvstore nodes during a run that is not counted.
-func (b *bench) profile(ctx context.Context, part string, t target, w workload) error {
-	if len(t.nodes) == 0 {
-		return nil
-	}
-	const seconds = 3 * time.Second
-	var last float64
-	for _, r := range b.runs {
-		if r.part == part && r.workload == w.String() && r.target == t.name {
-			last = r.rate
-		}
-	}
-	label := fileName(part + " " + t.name + " " + w.label())
-	b.say("%s, %s: profiling %s", part, w, t.name)
-	finished := make(chan error, 1) // sent once by the goroutine below
-	go func() {
-		_, err := redisBenchmark(ctx, t, w, operations(last, seconds+time.Second), b.keySpace(t, w))
-		finished <- err
-	}()
-	err := profile(ctx, t.nodes, seconds, b.profiles, label)
-	if runErr := <-finished; err == nil {
-		err = runErr
-	}
-	return err
-}
-
 func (b *bench) say(format string, args ...any) { fmt.Fprintf(b.progress, "# "+format+"\n", args...) }

@@ -8,13 +8,11 @@ import (
 	"fmt"
 	"io"
 	"net/http"
-	"os"
 	"os/exec"
 	"path/filepath"
 	"slices"
 	"strconv"
 	"strings"
-	"sync"
 	"time"
 )
 
@@ -161,30 +159,4 @@ func parseMetric(text, name string) (float64, error) {
 		}
 	}
 	return 0, fmt.Errorf("no %s", name)
-}
-
-// profile asks all nodes at once for profiles of the next seconds: cpu, and
-// allocs, which is what was allocated in that time. It writes them to
-// <dir>/<label>-<node>.<kind>.pprof.
-func profile(ctx context.Context, nodes []*node, duration time.Duration, dir, label string) error {
-	if err := os.MkdirAll(dir, 0o755); err != nil {
-		return fmt.Errorf("make the directory of profiles: %w", err)
-	}
-	kinds := []struct{ name, path string }{{"cpu", "profile"}, {"allocs", "allocs"}}
-	errs := make([]error, len(nodes)*len(kinds))
-	var wg sync.WaitGroup
-	for i, n := range nodes {
-		for j, kind := range kinds {
-			wg.Go(func() {
-				text, err := n.get(ctx, fmt.Sprintf("/debug/pprof/%s?seconds=%d", kind.path, int(duration.Seconds())))
-				if err == nil {
-					file := fmt.Sprintf("%s-n%d.%s.pprof", label, i+1, kind.name)
-					err = os.WriteFile(filepath.Join(dir, file), text, 0o644)
-				}
-				errs[i*len(kinds)+j] = err
-			})
-		}
-	}
-	wg.Wait()
-	return errors.Join(errs...)
 }
