@@ -115,6 +115,7 @@ func (n *Node) watch() {
 				n.changed(c)
 			}
 			if r := n.ring.Load(); r != nil {
+				n.judgeClock(r, now)
 				for i := range r.Members {
 					n.coord.SetLate(r.Members[i].ID, n.tracker.P95(r.Members[i].ID))
 				}

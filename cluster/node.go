@@ -40,6 +40,7 @@ type Node struct {
 	tracker *membership.Tracker
 	calls   calls
 	former  former
+	doubts  doubts
 
 	ring   atomic.Pointer[ring.Ring]
 	joined chan struct{} // closed by adopt when the node first has a ring
@@ -128,6 +129,7 @@ func (n *Node) open() error {
 		Defaults:    n.o.Replication.Levels,
 		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
 		Answered: n.answered, TimedOut: func(id ring.NodeID) { n.observe(id, membership.TimedOut) },
+		ClockApart: n.clockApart,
 		Overloaded: rpc.ErrOverloaded,
 		Logger:     n.log,
 	})

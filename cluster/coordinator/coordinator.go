@@ -42,6 +42,9 @@ type Options struct {
 	Answered func(id ring.NodeID, d time.Duration)
 	// TimedOut is told of a peer that did not answer in time; may be nil.
 	TimedOut func(id ring.NodeID)
+	// ClockApart is told of a peer whose clock is too far ahead of this node's,
+	// or behind; may be nil.
+	ClockApart func(id ring.NodeID, ahead bool)
 	// Overloaded tells an error of Transport.Send that a queue is full.
 	Overloaded error
 	Logger     zerolog.Logger
@@ -77,6 +80,9 @@ func New(o Options) *Coordinator {
 	}
 	if o.TimedOut == nil {
 		o.TimedOut = func(ring.NodeID) {}
+	}
+	if o.ClockApart == nil {
+		o.ClockApart = func(ring.NodeID, bool) {}
 	}
 	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer)}
 	c.defaults.Store(&o.Defaults)

@@ -141,6 +141,9 @@ func errorOf(m *wire.Message) error {
 		return ErrNotReady
 	}
 	text := string(m.Body)
+	if m.Status == wire.Refused {
+		return &RemoteError{"another node refuses this one's messages: " + text}
+	}
 	for _, known := range [...]error{ErrReadOnly, ErrTooManySiblings, ErrLevel, ErrCorrupt} {
 		if len(text) >= len(known.Error()) && text[:len(known.Error())] == known.Error() {
 			return known

@@ -19,6 +19,9 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 	}
 	switch m.Kind {
 	case wire.ReplicateAck, wire.WriteReply, wire.ReadReply:
+		if m.Status == wire.Refused {
+			c.o.ClockApart(from, false) // the only reason for which requests are
+		}
 		if w := c.pending.find(m.ID); w != nil {
 			w.receive(m.ID, from, m)
 		}
@@ -42,6 +45,7 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 // clockAhead refuses a message of a node whose clock is too far ahead: taking
 // its timestamps would move ours there for good.
 func (c *Coordinator) clockAhead(from ring.NodeID, m *wire.Message, err error) {
+	c.o.ClockApart(from, true)
 	if c.Metrics.ClocksAhead.Add(1)%1024 == 1 {
 		c.o.Logger.Warn().Stringer("node", from).Err(err).Msg("a node's clock is too far ahead, its messages are refused")
 	}
