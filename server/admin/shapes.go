@@ -11,6 +11,7 @@ type NodeList struct {
 	Version    string `json:"version"`
 	Ready      bool   `json:"ready"`
 	Reason     string `json:"reason,omitempty"`
+	Clock      string `json:"clock,omitempty"` // why the node's clock is likely to be wrong
 	Epoch      uint64 `json:"epoch"`
 	Partitions int    `json:"partitions"`
 	Nodes      []Node `json:"nodes"`

@@ -3,6 +3,7 @@ package cli
 import (
 	"errors"
 	"fmt"
+	"io/fs"
 	"os"
 	"strings"
 
@@ -35,8 +36,9 @@ func runConfig(s *shell, args []string) error {
 // kvstore.toml if it exists), the environment and flags. It also returns the
 // name of the file that was read, or "".
 func (s *shell) load(file string, flags []config.Setting) (*config.Config, string, error) {
+	origin := "--config"
 	if file == "" {
-		file = s.getenv("KVSTORE_CONFIG")
+		file, origin = s.getenv("KVSTORE_CONFIG"), "KVSTORE_CONFIG"
 	}
 	if _, err := os.Stat(defaultFile); file == "" && err == nil {
 		file = defaultFile
@@ -44,7 +46,11 @@ func (s *shell) load(file string, flags []config.Setting) (*config.Config, strin
 	var fromFile []config.Setting
 	var err error
 	if file != "" {
-		if fromFile, err = config.ReadFile(file); err != nil {
+		fromFile, err = config.ReadFile(file)
+		if p, ok := errors.AsType[*fs.PathError](err); ok {
+			err = fmt.Errorf("%s = %q: %w; name another file, or leave it out for the defaults", origin, file, p.Err)
+		}
+		if err != nil {
 			return nil, "", err
 		}
 	}

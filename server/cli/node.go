@@ -106,7 +106,7 @@ func (n *node) administer(c *config.Config, env *command.Env, view topology) (er
 	}
 	n.admin, err = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Logger: n.log,
-		Source: &source{node: view, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes},
+		Source: &source{node: view, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt},
 		Samplers: []admin.Sampler{
 			serverSampler(env.Table, env.Stats, n.server, n.server.SlowReaders),
 			storageSampler(n.cluster.Storage),

@@ -41,7 +41,7 @@ func (e *listenError) Error() string {
 	case errors.Is(e.err, syscall.EADDRINUSE):
 		return where + "the port is in use by another process; stop it, or choose another with --" + e.key + "=HOST:PORT"
 	case errors.Is(e.err, syscall.EADDRNOTAVAIL):
-		return where + "this machine does not have that address; use one of its own, or 0.0.0.0 for all"
+		return where + "this machine does not have that address; use one of its own"
 	case errors.Is(e.err, syscall.EACCES):
 		return where + "no permission to listen there; choose a port above 1023"
 	}

@@ -45,7 +45,12 @@ func writeRing(out io.Writer, ring admin.Ring) error {
 			}
 		}
 	}
-	fmt.Fprintf(out, "ring epoch %d of cluster %s: %d partitions of %d slots, %d members\n\n", ring.Epoch, ring.ClusterID, len(ring.Partitions), ring.Slots, len(ring.Members))
+	if len(ring.Partitions) == 0 {
+		_, err := fmt.Fprintln(out, "the node is in no ring yet; its log says what it waits for")
+		return err
+	}
+	fmt.Fprintf(out, "ring of cluster %s at epoch %d: %s of %s, %s\n\n", ring.ClusterID, ring.Epoch, plural(len(ring.Partitions), "partition"),
+		plural(ring.Slots/len(ring.Partitions), "slot"), plural(len(ring.Members), "member"))
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tADDRESS\tDC\tRACK\tWEIGHT\tPARTITIONS\tPRIMARY\tSLOTS\tID")
 	for _, m := range ring.Members {

@@ -15,6 +15,8 @@ type source struct {
 	clusterName string
 	// join introduces the node to members at gossip addresses.
 	join func(ctx context.Context, gossip []string) error
+	// clock says why the node's clock is likely to be wrong, "" when nothing does.
+	clock func() string
 }
 
 // Ready implements admin.Source.
@@ -22,7 +24,7 @@ func (s *source) Ready() error { return s.node.Ready() }
 
 // Nodes implements admin.Source.
 func (s *source) Nodes() admin.NodeList {
-	list := admin.NodeList{Cluster: s.clusterName, Self: s.node.Self().ID.String(), Process: os.Getpid(), Version: Version, Nodes: []admin.Node{}}
+	list := admin.NodeList{Cluster: s.clusterName, Self: s.node.Self().ID.String(), Process: os.Getpid(), Version: Version, Clock: s.clock(), Nodes: []admin.Node{}}
 	if err := s.node.Ready(); err != nil {
 		list.Reason = err.Error()
 	} else {

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"net/url"
 	"strings"
 	"syscall"
 	"text/tabwriter"
@@ -39,6 +40,9 @@ func unanswered(addr string, err error) error {
 	if errors.Is(err, syscall.ECONNREFUSED) {
 		return fmt.Errorf("admin.listen = %q: no node answers there; start one, or name another with --admin.listen=HOST:PORT", addr)
 	}
+	if broken, ok := errors.AsType[*url.Error](err); ok {
+		return fmt.Errorf("admin.listen = %q: what listens there is not a node's HTTP server (%w); name another with --admin.listen=HOST:PORT", addr, broken.Err)
+	}
 	return fmt.Errorf("admin.listen = %q: %w", addr, err)
 }
 
@@ -48,13 +52,29 @@ func writeJSON(out io.Writer, v any) error {
 	return e.Encode(v)
 }
 
-// writeStatus prints list as a table for people.
+// writeStatus prints list as a table for people: what is wrong first.
 func writeStatus(out io.Writer, list admin.NodeList, now time.Time) error {
-	ready := "ready"
-	if !list.Ready {
-		ready = "not ready: " + list.Reason
+	if list.Epoch == 0 {
+		_, err := fmt.Fprintf(out, "cluster %s: the node is in no ring yet; its log says what it waits for\n", list.Cluster)
+		return err
 	}
-	fmt.Fprintf(out, "cluster %s (%s), ring epoch %d, %d partitions, %s\n\n", list.Cluster, list.ClusterID, list.Epoch, list.Partitions, ready)
+	self := "the node that was asked"
+	states := map[string]int{}
+	for _, n := range list.Nodes {
+		states[n.State]++
+		if n.ID == list.Self {
+			self = n.Name
+		}
+	}
+	fmt.Fprintf(out, "cluster %s (%s): %s; %s; ring epoch %d\n", list.Cluster, list.ClusterID, inStates(states, len(list.Nodes)),
+		plural(list.Partitions, "partition"), list.Epoch)
+	if !list.Ready {
+		fmt.Fprintf(out, "%s is not ready: %s\n", self, list.Reason)
+	}
+	if list.Clock != "" {
+		fmt.Fprintf(out, "%s: %s\n", self, list.Clock)
+	}
+	fmt.Fprintln(out)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "NAME\tADDRESS\tSTATE\tHEARTBEAT\tPARTITIONS\tPRIMARY\tDC\tRACK\tID")
 	for _, n := range list.Nodes {
@@ -68,8 +88,29 @@ func writeStatus(out io.Writer, list admin.NodeList, now time.Time) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
-	_, err := fmt.Fprintln(out, "\n* the node that was asked")
+	_, err := fmt.Fprintln(out, "\n* was asked; the states are as it sees them. PRIMARY: partitions whose writes go to the node first.")
 	return err
+}
+
+// inStates counts nodes by their state, the living first.
+func inStates(states map[string]int, all int) string {
+	text := plural(all, "node")
+	if states["alive"] == all && all > 0 {
+		return text + ", all alive"
+	}
+	for _, state := range []string{"alive", "suspect", "dead"} {
+		if n := states[state]; n > 0 {
+			text += fmt.Sprintf(", %d %s", n, state)
+		}
+	}
+	return text
+}
+
+func plural(n int, thing string) string {
+	if n == 1 {
+		return "1 " + thing
+	}
+	return fmt.Sprintf("%d %ss", n, thing)
 }
 
 // ago is how long ago a heartbeat was.

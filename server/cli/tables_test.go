@@ -1,7 +1,10 @@
 package cli
 
 import (
+	"errors"
+	"net/url"
 	"strings"
+	"syscall"
 	"testing"
 	"time"
 
@@ -10,7 +13,7 @@ import (
 
 func TestWriteStatus(t *testing.T) {
 	now := time.Unix(1000, 0)
-	list := admin.NodeList{Cluster: "kvstore", ClusterID: "c1", Self: "a", Epoch: 3, Partitions: 256, Reason: "joining", Nodes: []admin.Node{
+	list := admin.NodeList{Cluster: "kvstore", ClusterID: "c1", Self: "a", Epoch: 3, Partitions: 256, Reason: "the disk is full", Clock: "its clock is wrong", Nodes: []admin.Node{
 		{ID: "a", Name: "n1", Address: "127.0.0.1:7001", State: "alive", DC: "dc1", Rack: "r1", Replicas: 256, Primaries: 85},
 		{ID: "b", Name: "n2", Address: "127.0.0.1:7002", State: "dead", DC: "dc1", Rack: "r2", Replicas: 128, Primaries: 0, Heartbeat: now.Add(-90 * time.Second)},
 		{ID: "c", Name: "n3", Address: "127.0.0.1:7003", State: "alive", DC: "dc1", Rack: "r3", Heartbeat: now.Add(-1500 * time.Millisecond)},
@@ -20,7 +23,9 @@ func TestWriteStatus(t *testing.T) {
 	if err := writeStatus(&b, list, now); err != nil {
 		t.Fatal(err)
 	}
-	want := `cluster kvstore (c1), ring epoch 3, 256 partitions, not ready: joining
+	want := `cluster kvstore (c1): 4 nodes, 2 alive, 2 dead; 256 partitions; ring epoch 3
+n1 is not ready: the disk is full
+n1: its clock is wrong
 
 NAME  ADDRESS         STATE  HEARTBEAT  PARTITIONS  PRIMARY   DC   RACK  ID
 n1*   127.0.0.1:7001  alive  now        256 (100%)  85 (33%)  dc1  r1    a
@@ -28,10 +33,32 @@ n2    127.0.0.1:7002  dead   1m ago     128 (50%)   0 (0%)    dc1  r2    b
 n3    127.0.0.1:7003  alive  1.5s ago   0 (0%)      0 (0%)    dc1  r3    c
 n4    127.0.0.1:7004  dead   never      0 (0%)      0 (0%)    dc1  r4    d
 
-* the node that was asked
+* was asked; the states are as it sees them. PRIMARY: partitions whose writes go to the node first.
 `
 	if b.String() != want {
 		t.Errorf("got\n%s\nwant\n%s", b.String(), want)
+	}
+}
+
+func TestWriteStatusFirstLine(t *testing.T) {
+	alive := admin.Node{ID: "a", Name: "n1", State: "alive"}
+	for _, tc := range []struct {
+		list admin.NodeList
+		want string
+	}{
+		{admin.NodeList{Cluster: "kvstore"}, "cluster kvstore: the node is in no ring yet; its log says what it waits for\n"},
+		{admin.NodeList{Cluster: "kvstore", ClusterID: "c1", Ready: true, Epoch: 1, Partitions: 1, Nodes: []admin.Node{alive}},
+			"cluster kvstore (c1): 1 node, all alive; 1 partition; ring epoch 1\n"},
+		{admin.NodeList{Cluster: "kvstore", ClusterID: "c1", Ready: true, Epoch: 2, Partitions: 8, Nodes: []admin.Node{alive, {ID: "b", State: "suspect"}}},
+			"cluster kvstore (c1): 2 nodes, 1 alive, 1 suspect; 8 partitions; ring epoch 2\n"},
+	} {
+		var b strings.Builder
+		if err := writeStatus(&b, tc.list, time.Unix(1000, 0)); err != nil {
+			t.Fatal(err)
+		}
+		if first, _, _ := strings.Cut(b.String(), "\n"); first+"\n" != tc.want {
+			t.Errorf("got %q, want %q", first, tc.want)
+		}
 	}
 }
 
@@ -46,7 +73,7 @@ func TestWriteRing(t *testing.T) {
 	if err := writeRing(&b, ring); err != nil {
 		t.Fatal(err)
 	}
-	want := `ring epoch 2 of cluster c1: 2 partitions of 16384 slots, 2 members
+	want := `ring of cluster c1 at epoch 2: 2 partitions of 8192 slots, 2 members
 
 NAME  ADDRESS  DC   RACK  WEIGHT  PARTITIONS  PRIMARY   SLOTS  ID
 n1    h:1      dc1  r1    1       2 (100%)    2 (100%)  16384  a
@@ -72,6 +99,22 @@ func TestShellWord(t *testing.T) {
 	for word, want := range map[string]string{"/tmp/a-1/kvstore": "/tmp/a-1/kvstore", "/a b": "'/a b'", "it's": `'it'\''s'`, "$x": "'$x'"} {
 		if got := shellWord(word); got != want {
 			t.Errorf("shellWord(%q) = %s, want %s", word, got, want)
+		}
+	}
+}
+
+func TestUnanswered(t *testing.T) {
+	const addr = "127.0.0.1:7001"
+	for _, tc := range []struct {
+		err  error
+		want string
+	}{
+		{&url.Error{Op: "Get", URL: "http://x", Err: syscall.ECONNREFUSED}, `admin.listen = "127.0.0.1:7001": no node answers there; start one, or name another with --admin.listen=HOST:PORT`},
+		{&url.Error{Op: "Get", URL: "http://x", Err: errors.New("malformed")}, `admin.listen = "127.0.0.1:7001": what listens there is not a node's HTTP server (malformed); name another with --admin.listen=HOST:PORT`},
+		{errors.New("busy"), `admin.listen = "127.0.0.1:7001": busy`},
+	} {
+		if got := unanswered(addr, tc.err).Error(); got != tc.want {
+			t.Errorf("got  %s\nwant %s", got, tc.want)
 		}
 	}
 }
