@@ -22,7 +22,7 @@ func TestContract(t *testing.T) {
 
 func open(t *testing.T, name, dir string, durable bool) Engine {
 	t.Helper()
-	e, err := Open(name, Options{Dir: dir, Durable: durable, Memtable: 4 << 20, Cache: 8 << 20})
+	e, err := Open(name, Options{Dir: dir, Durable: durable, Memtable: 16 << 20, Cache: 8 << 20})
 	if err != nil {
 		t.Fatal(err)
 	}
