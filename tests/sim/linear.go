@@ -1,7 +1,10 @@
 package sim
 
 import (
+	"cmp"
 	"fmt"
+	"slices"
+	"sort"
 	"strings"
 	"time"
 
@@ -70,29 +73,71 @@ func (s register) reads(r Reply) bool {
 	return r.Nil == !s.exists && (r.Nil || r.Text == s.value)
 }
 
+// transition is what an operation does to a register, and whether it can have had
+// its reply.
+type transition func(register, *Op) (bool, register)
+
 // checkLinear looks for an order in which step accepts all operations.
-func checkLinear(ops []*Op, step func(register, *Op) (bool, register)) error {
+func checkLinear(ops []*Op, step transition) error {
+	switch linear(ops, step, Never) {
+	case porcupine.Illegal:
+		end := firstIllegal(ops, step)
+		return fmt.Errorf("key %s: no order of its operations explains the replies up to operation %d; around it:\n%s",
+			ops[0].Key, end.ID, list(around(ops, end.Return)))
+	case porcupine.Unknown:
+		return fmt.Errorf("key %s: no order found in %v, nor that there is none", ops[0].Key, patience)
+	}
+	return nil
+}
+
+// linear checks what was known at a time.
+func linear(ops []*Op, step transition, at int64) porcupine.CheckResult {
 	model := porcupine.Model{
 		Init: func() any { return register{} },
-		Step: func(state, in, _ any) (bool, any) {
-			ok, next := step(state.(register), in.(*Op))
+		Step: func(state, in, ended any) (bool, any) {
+			o := in.(*Op)
+			if !ended.(bool) {
+				unknown := *o
+				unknown.Outcome = Unknown
+				o = &unknown
+			}
+			ok, next := step(state.(register), o)
 			return ok, next
 		},
 	}
 	var history []porcupine.Operation
 	for _, o := range ops {
-		if o.Outcome == Refused || o.Outcome == Unknown && o.reads() {
+		ended := o.Return <= at && o.Outcome == Acknowledged
+		if o.Outcome == Refused || !ended && o.reads() || o.Call > at {
 			continue
 		}
-		history = append(history, porcupine.Operation{ClientId: o.Client, Input: o, Call: o.Call, Return: o.Return})
+		h := porcupine.Operation{ClientId: o.Client, Input: o, Output: ended, Call: o.Call, Return: Never}
+		if ended {
+			h.Return = o.Return
+		}
+		history = append(history, h)
 	}
-	switch porcupine.CheckOperationsTimeout(model, history, patience) {
-	case porcupine.Illegal:
-		return fmt.Errorf("key %s: no order of its operations explains the replies:\n%s", ops[0].Key, list(ops))
-	case porcupine.Unknown:
-		return fmt.Errorf("key %s: no order found in %v, nor that there is none", ops[0].Key, patience)
+	return porcupine.CheckOperationsTimeout(model, history, patience)
+}
+
+// firstIllegal returns the operation with whose reply the history became
+// inexplicable.
+func firstIllegal(ops []*Op, step transition) *Op {
+	byReturn := slices.SortedFunc(slices.Values(ops), func(a, b *Op) int { return cmp.Compare(a.Return, b.Return) })
+	i := sort.Search(len(byReturn)-1, func(i int) bool { return linear(ops, step, byReturn[i].Return) == porcupine.Illegal })
+	return byReturn[i]
+}
+
+// around returns the operations that had to do with a time: those that were under
+// way within so many calls before it, without those refused.
+func around(ops []*Op, at int64) (near []*Op) {
+	const calls = 150
+	for _, o := range ops {
+		if o.Outcome != Refused && o.Call <= at && o.Return >= at-calls {
+			near = append(near, o)
+		}
 	}
-	return nil
+	return near
 }
 
 // prune leaves out writes of unknown outcome that nobody saw: they may have

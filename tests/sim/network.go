@@ -82,6 +82,15 @@ func newNetwork(l *loop, seed uint64) *Network {
 	}
 }
 
+// Calm ends all trouble with messages, and dooms nobody any more.
+func (n *Network) Calm() {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.trouble = Trouble{}
+	clear(n.slow)
+	clear(n.doomed)
+}
+
 // SetTrouble changes what happens to messages sent from now on.
 func (n *Network) SetTrouble(t Trouble) {
 	n.mu.Lock()

@@ -225,9 +225,8 @@ func (w *World) work() bool {
 func (w *World) settle() bool {
 	w.ending = true
 	w.note("the faults end")
-	w.net.SetTrouble(Trouble{})
+	w.net.Calm()
 	for _, a := range w.machines {
-		w.net.Slow(a.index, 0)
 		for _, b := range w.machines {
 			w.net.Unblock(a.index, b.index)
 		}
