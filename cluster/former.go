@@ -115,7 +115,7 @@ func (n *Node) joinOnce() error {
 	if err != nil {
 		return err
 	}
-	err = errors.New("no member of a cluster answers at cluster.join yet")
+	err = errors.New("no member of the cluster has answered yet")
 	for _, m := range n.gossip.Members() {
 		if m.NodeID == n.id.Node || m.ClusterID == 0 || !m.Alive {
 			continue

@@ -139,11 +139,11 @@ func (d *delegate) objection(name string, b []byte) (Meta, error) {
 		return m, fmt.Errorf("node %q (%v) belongs to cluster %016x, this node to %016x", m.Name, m.NodeID, m.ClusterID, d.self.ClusterID)
 	}
 	if m.Name == d.self.Name {
-		return m, fmt.Errorf("node %v at %s is named %q like this node", m.NodeID, m.Gossip, m.Name)
+		return m, fmt.Errorf("node %v at %s is named %q like this node; set node.name", m.NodeID, m.Gossip, m.Name)
 	}
 	for id, other := range d.known {
 		if id != m.NodeID && other.Alive && other.Name == m.Name {
-			return m, fmt.Errorf("node %v at %s is named %q like the member %v at %s", m.NodeID, m.Gossip, m.Name, id, other.Gossip)
+			return m, fmt.Errorf("node %v at %s is named %q like the member %v at %s; set node.name", m.NodeID, m.Gossip, m.Name, id, other.Gossip)
 		}
 	}
 	if _, ok := d.known[m.NodeID]; !ok && len(d.known) >= ring.MaxMembers {

@@ -2,6 +2,7 @@ package membership
 
 import (
 	"bytes"
+	"strings"
 
 	"github.com/rs/zerolog"
 )
@@ -23,4 +24,19 @@ func (w logWriter) Write(line []byte) (int, error) {
 	text = bytes.TrimPrefix(text, []byte("memberlist: "))
 	w.log.WithLevel(level).Str("from", "gossip").Msg(string(text))
 	return len(line), nil
+}
+
+// oneLine is the text of an error of memberlist's, which lists several on lines
+// of their own under a heading, on one line.
+func oneLine(err error) string {
+	if err == nil {
+		return ""
+	}
+	var parts []string
+	for line := range strings.Lines(err.Error()) {
+		if line = strings.TrimSpace(line); line != "" && !strings.HasSuffix(line, "occurred:") {
+			parts = append(parts, strings.TrimPrefix(line, "* "))
+		}
+	}
+	return strings.Join(parts, "; ")
 }

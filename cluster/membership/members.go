@@ -148,7 +148,7 @@ func gossipKey(secret []byte) ([]byte, error) {
 func (m *Members) Join(seeds []string) (int, error) {
 	n, err := m.list.Join(seeds)
 	if err != nil {
-		return n, fmt.Errorf("join %v: %w", seeds, err)
+		return n, fmt.Errorf("join %v: %s", seeds, oneLine(err))
 	}
 	return n, nil
 }
@@ -265,9 +265,10 @@ func (m *Members) rejoin() {
 			} else {
 				every = probeInterval
 			}
-			if err != nil && err.Error() != said {
-				said = err.Error()
-				m.log.Warn().Strs("seeds", seeds).Err(err).Msg("no seed answers yet")
+			if reason := oneLine(err); n == 0 && reason != said {
+				said = reason
+				m.log.Warn().Strs("seeds", m.o.Seeds).Str("error", reason).
+					Msg("no node of cluster.join lets this one in yet; cluster.name and cluster.secret must be the same on all nodes")
 			}
 		}
 		for _, addr := range m.delegate.lost() {
