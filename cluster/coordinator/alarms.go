@@ -54,7 +54,7 @@ func (a *alarms) close() {
 	a.wg.Wait()
 }
 
-// set fires an alarm d from now.
+// set fires an alarm d from now, the soonest when that time is over.
 func (a *alarms) set(id uint64, why alarm, d time.Duration) {
 	a.mu.Lock()
 	if a.waiting == 0 {
@@ -65,7 +65,7 @@ func (a *alarms) set(id uint64, why alarm, d time.Duration) {
 		}
 	}
 	// The spoke that a points at fires within a tick, so one more is added.
-	ticks := int(d/tick) + 1
+	ticks := int(max(d, 0)/tick) + 1
 	i := (a.spoke + ticks) % spokes
 	a.wheel[i] = append(a.wheel[i], entry{id, why, uint32(ticks / spokes)})
 	a.waiting++

@@ -95,9 +95,11 @@ func New(o Options) *Coordinator {
 	return c
 }
 
-// Close ends what waits with ErrTimeout.
+// Close ends what waits with ErrTimeout. What would have to wait from then on is
+// refused.
 func (c *Coordinator) Close() {
 	c.alarms.close()
+	c.pending.close()
 	ids, ws := c.pending.all()
 	for i, w := range ws {
 		w.wake(ids[i], alarmTimeout)

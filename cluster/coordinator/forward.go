@@ -24,15 +24,21 @@ func (c *Coordinator) submitWrite(v *view, r *Request) {
 		return
 	}
 	usable, prompt := v.reachable(part)
-	t.bad = place.all() &^ usable
-	if t.hopeless() {
-		c.refuse(r, ErrNoQuorum)
-		return
-	}
-	primary := first(usable, prompt)
-	if primary != int(v.own[part]) {
-		c.forward(v, r, token, levels, timeout, v.peerAt(part, primary).id)
-		return
+	for {
+		if t.bad = place.all() &^ usable; t.hopeless() {
+			c.refuse(r, ErrNoQuorum)
+			return
+		}
+		primary := first(usable, prompt)
+		if primary == int(v.own[part]) {
+			break
+		}
+		if c.forward(v, r, token, levels, timeout, v.peerAt(part, primary).id) {
+			return
+		}
+		// Its connection has just gone, and nothing was sent: the next one.
+		bit := uint64(1) << uint(primary)
+		usable, prompt = usable&^bit, prompt&^bit
 	}
 	w := c.writes.Get().(*writeOp)
 	w.v, w.op, w.part, w.proto = v, r.Op, part, r.Proto
@@ -163,33 +169,46 @@ type forwardOp struct {
 }
 
 // forward sends a write to its soft primary. No answer will be an answer of
-// unknown outcome: it is never sent twice.
-func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, timeout time.Duration, to ring.NodeID) {
+// unknown outcome: it is never sent twice. It returns false, and leaves the
+// request to the caller, when that node cannot be reached.
+func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, timeout time.Duration, to ring.NodeID) bool {
 	f := c.forwards.Get().(*forwardOp)
-	f.to, f.req = to, r
 	f.mu.Lock()
+	f.to, f.req = to, r
 	id, ok := c.pending.add(f)
 	f.id = id
-	f.mu.Unlock()
 	if !ok {
+		f.mu.Unlock()
 		c.putForward(f)
 		c.refuse(r, ErrOverloaded)
-		return
+		return true
 	}
-	c.Metrics.Forwards.Add(1)
 	m := &f.msg
 	*m = wire.Message{
 		Kind: wire.Write, ID: id, Timeout: timeout, Token: token, DB: r.DB, Key: r.Key, Proto: r.Proto,
 		R: int16(l.R), W: int16(l.W), Mode: uint8(l.Mode), Args: r.Args, Op: r.Op.name(),
 	}
-	if err := c.send(to, v, m); err != nil {
-		if f.take(id) {
-			f.complete(nil, c.sendError(err))
-		}
-		return
+	// The lock keeps a loss of the connection from completing the request, whose
+	// key and arguments are its maker's again then, while they are encoded.
+	err := c.send(to, v, m)
+	if err != nil {
+		c.pending.remove(id)
+		f.id = 0
 	}
-	// The primary's own time runs out first; the rest is for the way.
-	c.alarms.set(id, alarmTimeout, timeout+timeout/8)
+	f.mu.Unlock()
+	switch {
+	case err == nil:
+		c.Metrics.Forwards.Add(1)
+		// The primary's own time runs out first; the rest is for the way.
+		c.alarms.set(id, alarmTimeout, timeout+timeout/8)
+		return true
+	case c.sendError(err) == ErrOverloaded:
+		c.putForward(f)
+		c.refuse(r, ErrOverloaded)
+		return true
+	}
+	c.putForward(f)
+	return false
 }
 
 // take makes the caller the one who completes the request; false if somebody
@@ -214,6 +233,7 @@ func (f *forwardOp) complete(out []byte, err error) {
 	r.Owner.Complete(r)
 }
 
+// putForward gives a forward that nothing finds any more back for its next use.
 func (c *Coordinator) putForward(f *forwardOp) {
 	f.req, f.msg = nil, wire.Message{}
 	c.forwards.Put(f)

@@ -28,6 +28,7 @@ type pending struct {
 	mu    sync.Mutex
 	slots []slot   // guarded by mu
 	free  []uint32 // guarded by mu
+	over  bool     // guarded by mu: nothing more may wait
 }
 
 type slot struct {
@@ -35,10 +36,13 @@ type slot struct {
 	w    waiter
 }
 
-// add gives w an id; ok is false when too many requests wait.
+// add gives w an id; ok is false when too many requests wait, and after close.
 func (p *pending) add(w waiter) (id uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.over {
+		return 0, false
+	}
 	var i uint32
 	if n := len(p.free); n > 0 {
 		i = p.free[n-1]
@@ -77,6 +81,13 @@ func (p *pending) remove(id uint64) {
 		p.slots[i].w = nil
 		p.free = append(p.free, i)
 	}
+}
+
+// close lets nothing more wait: no alarm would end it.
+func (p *pending) close() {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	p.over = true
 }
 
 // all returns the waiters and their ids.

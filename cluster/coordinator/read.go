@@ -27,6 +27,7 @@ type readOp struct {
 	asked    uint64 // guarded by mu
 	level    tally  // guarded by mu: who holds the merged object, once repairing
 	repair   bool   // guarded by mu: merged is known, acknowledgements are awaited
+	spent    uint64 // guarded by mu: who answered and could not be repaired
 	failure  error  // guarded by mu: the first answer that was an error
 	answered [maxPlaces]answer
 
@@ -122,7 +123,7 @@ func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l
 	o.began = time.Now()
 	o.deadline = o.began.Add(timeout)
 	o.mu.Lock()
-	o.tally, o.asked, o.repair, o.failure = t, 0, false, nil
+	o.tally, o.asked, o.repair, o.failure, o.spent = t, 0, false, nil, 0
 	o.fresh = t
 	place := &v.places[part]
 	o.blocking = l.R.Count(place.n, bits.OnesCount64(place.local))+l.W.Count(place.n, bits.OnesCount64(place.local)) > place.n
@@ -340,7 +341,7 @@ func (o *readOp) merge() (behind uint64, err error) {
 	o.merged.Reset()
 	lead := -1
 	same := true
-	for set := o.tally.ok; set != 0; set &= set - 1 {
+	for set := o.tally.ok | o.spent; set != 0; set &= set - 1 {
 		i := bits.TrailingZeros64(set)
 		if lead < 0 {
 			lead = i
@@ -355,7 +356,7 @@ func (o *readOp) merge() (behind uint64, err error) {
 		return 0, o.merged.Decode(o.answered[lead].object)
 	}
 	var one, sum version.Object
-	for set := o.tally.ok; set != 0; set &= set - 1 {
+	for set := o.tally.ok | o.spent; set != 0; set &= set - 1 {
 		object := o.answered[bits.TrailingZeros64(set)].object
 		if len(object) == 0 {
 			continue

@@ -80,23 +80,37 @@ func (o *readOp) repairedHere(id uint64, own int, err error) {
 // settleRepair answers once as many replicas as the level needs are level. The
 // caller holds mu, which settleRepair gives up.
 func (o *readOp) settleRepair() {
-	met, hopeless := o.level.met(), false
-	if !met {
-		// Replicas that were not part of the read cannot help here.
-		left := o.level
-		left.bad |= ^o.tally.ok
-		hopeless = left.hopeless()
+	if o.level.met() {
+		o.release()
+		o.mu.Unlock()
+		o.run(&o.merged, nil)
+		o.finish(nil)
+		return
 	}
-	if !met && !hopeless {
+	// Replicas that were not part of the read cannot help here.
+	left := o.level
+	left.bad |= ^o.tally.ok
+	if !left.hopeless() {
 		o.mu.Unlock()
 		return
 	}
-	o.release()
-	o.mu.Unlock()
-	if met {
-		o.run(&o.merged, nil)
-		o.finish(nil)
-	} else {
-		o.finish(ErrTimeout)
+	o.askInstead()
+}
+
+// askInstead goes on with other replicas for those that could not be brought
+// level, for example because their disk is full. What these hold still counts
+// among what is merged. The caller holds mu, which askInstead gives up.
+func (o *readOp) askInstead() {
+	for set := o.level.ok & o.tally.ok; set != 0; set &= set - 1 {
+		a := &o.answered[bits.TrailingZeros64(set)]
+		a.object = append(a.object[:0], o.enc...)
 	}
+	o.repair = false
+	o.spent |= o.tally.ok & o.level.bad
+	o.tally.ok &^= o.level.bad
+	o.tally.bad |= o.level.bad
+	if o.failure == nil {
+		o.failure = ErrTimeout
+	}
+	o.ask()
 }
