@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"sync"
 	"time"
 
@@ -18,15 +19,16 @@ const Covering = wire.Covering
 // key's lock, sends the object to the other replicas and counts their answers.
 //
 // A replica that held a value the object does not cover answers Stale, with that
-// value. The operation then runs again on both, so that the write that was
-// acknowledged last is the one that remains, whatever the clocks say.
+// value, which is no acknowledgement. When the others do not suffice, a write that
+// replaces whatever is there is mended (see mend), and another runs again on both.
+// It does not run again where a later write has replaced its effect: what it
+// would make now would come after that one.
 type writeOp struct {
 	c *Coordinator
 
 	mu    sync.Mutex
 	id    uint64 // guarded by mu; 0 when it waits for nothing
 	tally tally  // guarded by mu
-	sent  uint64 // guarded by mu: the places it was sent to
 
 	v        *view
 	op       *Op
@@ -38,8 +40,13 @@ type writeOp struct {
 	deadline time.Time
 	part     ring.Partition
 	kept     bool
+	stale    bool   // guarded by mu: a replica held what this write had not seen
+	beaten   bool   // a concurrent write has a later timestamp and remains
 	read     bool   // seen is what a quorum held
 	settled  bool   // a run without effect may be answered
+	confirms bool   // the read under way is to confirm the last run's reply
+	passed   bool   // a later write has replaced this one's effect
+	wrote    bool   // an earlier run's effect is stored, here and maybe elsewhere
 	mem      []byte // the key and arguments once kept
 
 	req      *Request    // the local client's request, or
@@ -54,14 +61,15 @@ type writeOp struct {
 	enc    []byte         // the object as it was stored
 	dot    version.Dot    // the last event of this write
 	seen   version.Object // what other replicas held; merged before the operation runs
-	stored bool           // something was written
+	heard  version.Object // guarded by mu: what stale replicas hold, merged
+	stored bool           // the last run had an effect
 }
 
 // start begins a write at this node, which is at place self. What it borrows is
 // kept once it has to wait.
 func (w *writeOp) start() {
 	n := w.v.places[w.part].n
-	if n > 1 && w.v.unsettled[w.part].Load() && (w.op.Depends == nil || w.op.Depends(w.args)) {
+	if n > 1 && w.v.unsettled[w.part].Load() && w.depends() {
 		w.Keep()
 		w.c.readFirst(w)
 		return
@@ -112,8 +120,12 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 			o, merged = &s.Merged, true
 		}
 	}
-	again := w.stored
-	if again {
+	if w.wrote {
+		if w.passed = !o.Has(w.dot); w.passed || !w.depends() {
+			w.mend(o) // its reply stands
+			w.enc = o.Append(w.enc[:0])
+			return w.enc, nil
+		}
 		o.Drop(w.dot) // the operation sees what was there without it
 	}
 	now := w.now.UnixMilli()
@@ -124,11 +136,14 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 	value := o.Value(now, s.Buf[:0])
 	c.Exists, c.Value, c.Deadline, c.Counter = value.Exists, value.Data, value.Deadline, value.Counter
 	w.op.Run(c)
-	if c.effect == effectNone && !again {
+	if c.effect == effectNone && !w.wrote {
 		w.enc = w.enc[:0]
+		if !o.Empty() {
+			w.enc = o.Append(w.enc)
+		}
 		w.settled = w.read && w.seen.Covers(o)
 		if merged {
-			return o.Append(w.enc), nil
+			return w.enc, nil
 		}
 		return nil, nil
 	}
@@ -142,6 +157,26 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 	w.enc = o.Append(w.enc[:0])
 	w.stored = true
 	return w.enc, nil
+}
+
+// depends reports whether the reply or the effect depends on what was there.
+func (w *writeOp) depends() bool { return w.op.Depends == nil || w.op.Depends(w.args) }
+
+// mend makes the object cover what stale replicas held, which this write meant to
+// replace and had not seen. It is no new event: whoever has read this write may
+// have replaced it since without our knowledge, and a new event would bring it
+// back. What is newer than this write stays, and wins; then the write was never
+// in force at those replicas and cannot be acknowledged.
+func (w *writeOp) mend(o *version.Object) {
+	if w.passed {
+		return
+	}
+	newest := w.seen.Newest()
+	if newest != nil && newest.Dot.Compare(w.dot) > 0 && o.Has(newest.Dot) {
+		w.beaten = true
+		return
+	}
+	o.Siblings = slices.DeleteFunc(o.Siblings, func(s version.Sibling) bool { return s.Dot != w.dot && w.seen.Has(s.Dot) })
 }
 
 // event makes the write event that the call decided on.
@@ -203,7 +238,10 @@ func (w *writeOp) restore(o *version.Object) (int, error) {
 // Done implements replica.Task: it sends what was stored to the others.
 func (w *writeOp) Done(err error) {
 	if err != nil {
-		w.finish(storeError(err))
+		if err = storeError(err); w.wrote {
+			err = ErrTimeout // the run before was stored and sent
+		}
+		w.finish(err)
 		return
 	}
 	if w.v.places[w.part].n == 1 {
@@ -214,10 +252,16 @@ func (w *writeOp) Done(err error) {
 		w.confirm()
 		return
 	}
+	w.wrote = true
+	if w.beaten {
+		w.finish(ErrTimeout)
+		return
+	}
 	own := int(w.v.own[w.part])
 	w.mu.Lock()
+	w.stale = false
+	w.heard.Reset()
 	w.tally.ok = 1 << uint(own)
-	w.sent = 0
 	done := w.tally.met()
 	if done {
 		w.originPlace = -1 // nobody acknowledges, so it waits for our answer
@@ -232,25 +276,25 @@ func (w *writeOp) Done(err error) {
 		w.id = id
 	}
 	hopeless := w.sendAll(own, done)
-	id := w.id
-	if hopeless {
+	switch {
+	case hopeless:
 		w.release()
+	case !done:
+		w.c.alarms.set(w.id, alarmTimeout, w.left())
 	}
-	w.mu.Unlock()
+	w.mu.Unlock() // from here on the answers may have ended it, unless it ends here
 	switch {
 	case done:
 		w.finish(nil)
 	case hopeless:
 		w.finish(ErrTimeout)
-	default:
-		w.c.alarms.set(id, alarmTimeout, w.left())
 	}
 }
 
 // left is the time left for the write. In the first run that is all of it, which
 // spares a look at the clock.
 func (w *writeOp) left() time.Duration {
-	if w.seen.Empty() {
+	if w.seen.Empty() && !w.read {
 		return w.deadline.Sub(w.now)
 	}
 	return time.Until(w.deadline)
@@ -258,8 +302,9 @@ func (w *writeOp) left() time.Duration {
 
 // confirm answers a run that changed nothing, if what it saw is what a quorum
 // holds: a value that so far is only here may yet be lost, and a reply must not
-// tell of it. Otherwise it reads a quorum, which also brings that level, and
-// runs again.
+// tell of it. Otherwise it reads a quorum, which also brings that level. If the
+// run had read one before, the reply stands then, whatever was written meanwhile;
+// if not, somebody else's write may have been missed, and it runs again.
 func (w *writeOp) confirm() {
 	switch {
 	case w.settled:
@@ -268,6 +313,7 @@ func (w *writeOp) confirm() {
 		w.finish(ErrTimeout)
 	default:
 		w.Keep()
+		w.confirms = w.read
 		w.c.readFirst(w)
 	}
 }
@@ -280,7 +326,7 @@ func (w *writeOp) sendAll(own int, noAck bool) (hopeless bool) {
 		Kind: wire.Replicate, ID: w.id, Timeout: w.left(),
 		Token: w.key.Token, DB: w.key.DB, Key: w.key.Name, Object: w.enc,
 	}
-	if w.call.context == nil && w.call.effect != effectAdd {
+	if w.call.context == nil && w.call.effect != effectAdd && !w.passed {
 		m.Flags |= Covering
 	}
 	if noAck {
@@ -302,7 +348,6 @@ func (w *writeOp) sendAll(own int, noAck bool) (hopeless bool) {
 			}
 			continue
 		}
-		w.sent |= 1 << uint(i)
 	}
 	return w.tally.hopeless() && !noAck
 }
@@ -327,18 +372,30 @@ func (w *writeOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
 		return
 	}
 	bit := uint64(1) << uint(place)
-	switch m.Status {
-	case wire.OK:
+	if m.Status == wire.OK {
 		w.tally.ok |= bit
-	case wire.Stale:
-		if w.again(m.Object) {
-			return // it gave up mu
+	} else {
+		w.tally.bad |= bit
+		if place == w.originPlace {
+			w.originPlace = -1 // it has not answered its client
 		}
-		w.tally.bad |= bit
-	default:
-		w.tally.bad |= bit
+	}
+	if m.Status == wire.Stale {
+		w.hear(m.Object)
 	}
 	w.settle()
+}
+
+// hear notes what a stale replica holds. The caller holds mu.
+func (w *writeOp) hear(held []byte) {
+	var o version.Object
+	if err := o.Decode(held); err != nil {
+		return
+	}
+	w.stale = true
+	before := w.heard
+	w.heard = version.Object{}
+	version.Merge(&w.heard, &before, o.Clone())
 }
 
 // settle ends the write if its fate is known. The caller holds mu, which settle
@@ -347,48 +404,38 @@ func (w *writeOp) settle() {
 	met, hopeless := w.tally.met(), w.tally.hopeless()
 	if met && w.originPlace >= 0 {
 		// The client's node completes the request by itself with its
-		// acknowledgement; if that is a refusal instead, it waits for us.
-		bit := uint64(1) << uint(w.originPlace)
-		met = (w.tally.ok|w.tally.bad)&bit != 0
-		if w.tally.bad&bit != 0 {
-			w.originPlace = -1
-		}
+		// acknowledgement; if that is lost, nobody waits for us any more.
+		met = (w.tally.ok|w.tally.bad)>>uint(w.originPlace)&1 != 0
 	}
-	if !met && !hopeless {
+	switch {
+	case met:
+		w.release()
 		w.mu.Unlock()
-		return
-	}
-	w.release()
-	w.mu.Unlock()
-	if met {
 		w.finish(nil)
-	} else {
+	case !hopeless:
+		w.mu.Unlock()
+	case w.stale && w.originPlace < 0 && time.Until(w.deadline) > 0:
+		w.again()
+	default:
+		w.release()
+		w.mu.Unlock()
 		w.finish(ErrTimeout)
 	}
 }
 
-// again starts the second run of a write that a replica found stale; false when
-// what the replica sent is damaged. The caller holds mu, which again gives up
-// when it returns true.
-func (w *writeOp) again(held []byte) bool {
-	var o version.Object
-	if err := o.Decode(held); err != nil {
-		return false
-	}
-	before := w.seen
-	w.seen = version.Object{}
-	version.Merge(&w.seen, &before, o.Clone())
+// again begins the second run of a write that replicas found stale. Its client
+// has no answer: while the origin's acknowledgement is out, which may have
+// completed the request there, there is no second run. The caller holds mu,
+// which again gives up.
+func (w *writeOp) again() {
+	var seen version.Object
+	version.Merge(&seen, &w.seen, &w.heard)
+	w.seen = *seen.Clone()
 	w.release()
-	w.originPlace = -1
 	w.mu.Unlock()
 	w.c.Metrics.StaleWrites.Add(1)
 	w.v.unsettled[w.part].Store(true)
-	if time.Until(w.deadline) <= 0 {
-		w.finish(ErrTimeout)
-		return true
-	}
 	w.c.o.Replica.Do(w)
-	return true
 }
 
 // lost implements waiter.
@@ -418,8 +465,11 @@ func (w *writeOp) wake(id uint64, _ alarm) {
 	}
 	w.release()
 	met := w.tally.met()
+	if met { // only the origin's own acknowledgement is missing: it gets ours
+		w.originPlace = -1
+	}
 	w.mu.Unlock()
-	if met { // only the origin's own acknowledgement is missing
+	if met {
 		w.finish(nil)
 		return
 	}
@@ -432,8 +482,22 @@ func (w *writeOp) readDone(o *version.Object, err error) {
 		w.finish(err)
 		return
 	}
+	if w.confirms && w.told(o) {
+		w.finish(nil)
+		return
+	}
 	w.seen, w.read = *o.Clone(), true
 	w.c.o.Replica.Do(w)
+}
+
+// told reports whether a quorum now holds what the last run, which changed
+// nothing, saw.
+func (w *writeOp) told(o *version.Object) bool {
+	if len(w.enc) == 0 {
+		return true
+	}
+	var saw version.Object
+	return saw.Decode(w.enc) == nil && o.Covers(&saw)
 }
 
 // finish answers whoever asked and gives the write back. No lock is held.
@@ -460,7 +524,9 @@ func (c *Coordinator) putWrite(w *writeOp) {
 	}
 	w.mu.Lock()
 	w.id, w.req, w.v, w.op = 0, nil, nil, nil
-	w.kept, w.stored, w.read, w.settled = false, false, false, false
+	w.kept, w.stored, w.read, w.settled, w.confirms = false, false, false, false, false
+	w.passed, w.wrote, w.stale, w.beaten = false, false, false, false
+	w.enc = w.enc[:0]
 	w.seen.Reset()
 	w.call.Reset()
 	w.mu.Unlock()
