@@ -143,6 +143,12 @@ func (t *mergeTask) Apply(s *replica.Scratch) ([]byte, error) {
 		s.Buf = s.Other.Append(s.Buf[:0])
 		return s.Buf, nil
 	case s.Object.Covers(&s.Other):
+		// A repair may have brought the object before its writer did; what
+		// stands beside it is unseen by the writer all the same.
+		if t.flags&Covering != 0 && standsBeside(&s.Object, &s.Other) {
+			t.stale = true
+			t.enc = append(t.enc[:0], record(s)...)
+		}
 		return nil, nil
 	}
 	version.Merge(&s.Merged, &s.Object, &s.Other)
@@ -152,6 +158,21 @@ func (t *mergeTask) Apply(s *replica.Scratch) ([]byte, error) {
 		t.enc = append(t.enc[:0], s.Buf...)
 	}
 	return s.Buf, nil
+}
+
+// standsBeside reports whether held has the newest sibling of sent and others that
+// sent has not.
+func standsBeside(held, sent *version.Object) bool {
+	newest := sent.Newest()
+	if newest == nil || !held.Has(newest.Dot) {
+		return false
+	}
+	for i := range held.Siblings {
+		if !sent.Has(held.Siblings[i].Dot) {
+			return true
+		}
+	}
+	return false
 }
 
 // Done implements replica.Task: it acknowledges, and completes the client's
