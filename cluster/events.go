@@ -40,6 +40,7 @@ func (e *events) PeerUp(id ring.NodeID) {
 func (e *events) PeerDown(id ring.NodeID, reason error) {
 	n := (*Node)(e)
 	n.observe(id, membership.Disconnected)
+	n.reach(id)
 	n.coord.Lost(id)
 	n.EndTurn()
 	n.log.Warn().Str("node", n.nameOf(id)).Err(reason).Msg("connection lost")
@@ -127,8 +128,11 @@ func (n *Node) watch() {
 // watchEvery is how long a state that only time changes may be out of date.
 const watchEvery = 250 * time.Millisecond
 
-// reach tells the coordinator how a node can be used.
+// reach tells the coordinator how a node can be used. Events come from several
+// goroutines; one at a time, so that what is told last is what holds.
 func (n *Node) reach(id ring.NodeID) {
+	n.reachMu.Lock()
+	defer n.reachMu.Unlock()
 	reach := coordinator.Down
 	if n.rpc.Connected(id) {
 		reach = coordinator.Up

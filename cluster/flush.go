@@ -63,7 +63,13 @@ func (n *Node) serveFlush(body []byte) error {
 		return errShort
 	}
 	at := hlc.Timestamp(binary.BigEndian.Uint64(body[2:]))
+	// Two flushes at once must not leave the earlier horizon on disk.
+	n.flushMu.Lock()
+	defer n.flushMu.Unlock()
 	for db := body[0]; db <= body[1]; db++ {
+		if n.replica.Horizon(db) >= at {
+			continue
+		}
 		if _, err := n.db.Set(key.AppendSystem(nil, spaceFlushed, []byte{db}), body[2:]); err != nil {
 			return storeError(err)
 		}

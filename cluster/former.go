@@ -22,6 +22,7 @@ type former struct {
 	joins    chan struct{}
 	mu       sync.Mutex
 	proposal *ring.Ring // guarded by mu: prepared and neither adopted nor aborted
+	deadline time.Time  // guarded by mu: when the proposal's time is over
 	expires  *time.Timer
 }
 
@@ -57,6 +58,7 @@ func (n *Node) adopt(r *ring.Ring) error {
 	defer n.adoptMu.Unlock()
 	before := n.ring.Load()
 	if before != nil && (before.ClusterID != r.ClusterID || before.Epoch >= r.Epoch) {
+		n.thaw(before)
 		return nil
 	}
 	if err := writeDurably(n.fs, n.o.Dir, ringName, r.Encode()); err != nil {
@@ -238,10 +240,10 @@ func (n *Node) servePrepare(body []byte) error {
 	if err != nil {
 		return err
 	}
-	r := n.ring.Load()
 	f := &n.former
 	f.mu.Lock()
 	defer f.mu.Unlock()
+	r := n.ring.Load()
 	switch {
 	case r == nil || r.ClusterID != next.ClusterID || r.Epoch+1 != next.Epoch:
 		return fmt.Errorf("the proposed ring does not follow the ring of node %s", n.o.Name)
@@ -255,6 +257,7 @@ func (n *Node) servePrepare(body []byte) error {
 	if f.expires != nil {
 		f.expires.Stop()
 	}
+	f.deadline = time.Now().Add(prepareFor)
 	f.expires = time.AfterFunc(prepareFor, n.wakeKeeper)
 	return nil
 }
@@ -369,7 +372,7 @@ func (n *Node) fetchRing(m membership.Meta) error {
 func (n *Node) resolveProposal() {
 	f := &n.former
 	f.mu.Lock()
-	open := f.proposal != nil && f.expires != nil
+	open := f.proposal != nil && !time.Now().Before(f.deadline)
 	epoch := ring.Epoch(0)
 	if open {
 		epoch = f.proposal.Epoch
@@ -378,16 +381,22 @@ func (n *Node) resolveProposal() {
 	if !open {
 		return
 	}
+	adopted := false
 	for _, m := range n.gossip.Members() {
 		if m.NodeID != n.id.Node && m.Epoch >= epoch {
 			if err := n.fetchRing(m.Meta); err == nil {
 				return
 			}
+			adopted = true
 		}
 	}
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if f.proposal != nil && f.proposal.Epoch == epoch && f.expires != nil && !f.expires.Stop() {
+	switch {
+	case f.proposal == nil || f.proposal.Epoch != epoch || time.Now().Before(f.deadline):
+	case adopted: // who writes by the old ring now, others would not find it
+		f.expires = time.AfterFunc(time.Second, n.wakeKeeper)
+	default:
 		n.log.Warn().Msg("a proposed ring was not concluded, the old one stays")
 		f.end()
 		n.replica.Thaw()

@@ -52,6 +52,8 @@ type Node struct {
 	wg     sync.WaitGroup
 
 	adoptMu  sync.Mutex // held while a ring is adopted, a file is written under it
+	flushMu  sync.Mutex // held while a flush is made durable
+	reachMu  sync.Mutex // makes finding out a node's reach and telling it one step
 	newest   atomic.Pointer[membership.Meta]
 	purging  atomic.Bool
 	shutdown sync.Once

@@ -74,4 +74,3 @@ func TestFailedConditionsOnABusyKeyEnd(t *testing.T) {
 		t.Fatalf("finished %v, reply %q, error %v", nx.finished(), nx.Out, nx.Err)
 	}
 }
-

@@ -57,6 +57,10 @@ func (r *Replica) StartCount() (record func(key, value []byte)) {
 		if err != nil {
 			return
 		}
+		// A flush, which forgets the counts, holds all locks.
+		st := &r.stripes[token%stripes]
+		st.mu.Lock()
+		defer st.mu.Unlock()
 		dot, kind, _, err := version.PeekNewest(value)
 		if err == nil && kind != version.Tombstone && dot.Time > r.flushed.of(db) {
 			r.counts.add(db, ring.Token(token).Slot(), true)
