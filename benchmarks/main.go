@@ -65,7 +65,7 @@ func main() {
 }
 
 func parse(args []string, stderr io.Writer) (options, error) {
-	o := options{keys: 1_000_000, routedKeys: 20, runTime: 2 * time.Second}
+	o := options{keys: 1_000_000, routedKeys: 20, runTime: 1800 * time.Millisecond}
 	f := flag.NewFlagSet("benchmarks", flag.ContinueOnError)
 	f.SetOutput(stderr)
 	f.IntVar(&o.rounds, "rounds", 0, "runs per `target` and workload (default 5, or 2 with -short)")
@@ -79,7 +79,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, err
 	}
 	if o.short {
-		o.keys, o.routedKeys, o.runTime = 200_000, 4, 700*time.Millisecond
+		o.keys, o.routedKeys, o.runTime = 200_000, 4, 600*time.Millisecond
 	}
 	if o.rounds == 0 {
 		o.rounds = 5

@@ -190,7 +190,7 @@ const (
 	// settleShare of one core is what resting servers use at most. A cluster of
 	// six processes rests at about 2 %.
 	settleShare   = 0.1
-	settleTimeout = 5 * time.Second
+	settleTimeout = 4 * time.Second
 )
 
 // settle waits until the servers rest, so that flushes, compactions and log

@@ -1,0 +1,93 @@
+package main
+
+import (
+	"bytes"
+	"fmt"
+	"math/rand/v2"
+	"os"
+	"path/filepath"
+	"strings"
+	"testing"
+	"time"
+
+	"kvstore/storage/key"
+)
+
+// TestMain lets the test's program be a child too.
+func TestMain(m *testing.M) {
+	if len(os.Args) == 2 && os.Args[1] == childFlag {
+		if err := runChild(os.Stdin, os.Stdout); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		os.Exit(0)
+	}
+	os.Exit(m.Run())
+}
+
+// TestCompare runs one stage of each kind, small.
+func TestCompare(t *testing.T) {
+	table := filepath.Join(t.TempDir(), "runs.csv")
+	var out bytes.Buffer
+	err := compare(t.Context(), []string{"-rounds", "1", "-keys", "2000", "-time", "20ms", "-engines", "kvstore,goleveldb",
+		"-workloads", "fill-16,missing,checkpoint,deleted-read,reopen", "-dir", t.TempDir(), "-csv", table}, &out, os.Stderr)
+	if err != nil {
+		t.Fatal(err)
+	}
+	rows, err := os.ReadFile(table)
+	if err != nil {
+		t.Fatal(err)
+	}
+	// Five workloads and the deletes that one of them needs, on two engines, of which one makes no checkpoints.
+	if want := 1 + 6*2 - 1; bytes.Count(rows, []byte("\n")) != want {
+		t.Errorf("the table has not %d lines:\n%s", want, rows)
+	}
+	if !strings.Contains(out.String(), "medians of 1 rounds") {
+		t.Errorf("no summary in:\n%s", &out)
+	}
+}
+
+func TestArguments(t *testing.T) {
+	for _, args := range []string{"-engines rocksdb", "-workloads fill", "-rounds -1", "more"} {
+		if err := compare(t.Context(), strings.Fields(args), new(bytes.Buffer), new(bytes.Buffer)); err == nil {
+			t.Errorf("%q is taken", args)
+		}
+	}
+}
+
+func TestQuantile(t *testing.T) {
+	var all, part latencies
+	for i := 1; i <= 1000; i++ {
+		part.add(time.Duration(i) * time.Microsecond)
+	}
+	all.merge(&part)
+	for _, q := range []float64{0.01, 0.5, 0.99, 0.999} {
+		want := time.Duration(q*1000) * time.Microsecond
+		if got := all.quantile(q); got < want || got > want+want/32+2*time.Microsecond {
+			t.Errorf("quantile %v is %v, want about %v", q, got, want)
+		}
+	}
+	if all.quantile(1) != time.Millisecond || all.total != 1000 {
+		t.Errorf("the longest of %d is %v", all.total, all.quantile(1))
+	}
+}
+
+func TestKeys(t *testing.T) {
+	at, db, name, err := key.ParseUser(appendKey(nil, 1234))
+	if err != nil || at != token(1234) || db != 0 || string(name) != "key:000000001234" {
+		t.Errorf("the key is token %x, database %d, %q, %v", at, db, name, err)
+	}
+}
+
+func TestZipf(t *testing.T) {
+	const n, draws = 1000, 100_000
+	z, r := newZipf(n), rand.New(rand.NewPCG(1, 1))
+	var counts [n]int
+	for range draws {
+		counts[z.draw(r)]++
+	}
+	// The most frequent of a thousand is drawn with probability 1/zeta(1000), about 0.129, the second with half of it.
+	if counts[0] < draws*12/100 || counts[0] > draws*14/100 || counts[1] < draws*6/100 || counts[1] > draws*7/100 {
+		t.Errorf("the first are drawn %v times of %d", counts[:3], draws)
+	}
+}
