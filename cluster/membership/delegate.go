@@ -199,6 +199,10 @@ func (d *delegate) heard(n *memberlist.Node, what changeKind) {
 		now.Heartbeat = time.Now()
 	}
 	d.known[m.NodeID] = now
+	if !now.Alive && m.ClusterID == 0 && d.self.ClusterID != 0 {
+		// It came to join and was in no ring: nobody misses it, and whoever listens at its address next is another.
+		delete(d.known, m.NodeID)
+	}
 	d.note(change{what: what, meta: m})
 }
 

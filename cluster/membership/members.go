@@ -37,6 +37,8 @@ const (
 	reclaimAfter = time.Second
 	// rejoinEvery is the time between attempts to reach dead members.
 	rejoinEvery = 5 * time.Second
+	// sayAgain is the least time between complaints about seeds: their reasons differ in ports and in who hung up.
+	sayAgain = 30 * time.Second
 	// updateTimeout bounds how long UpdateMeta waits for the first peers to be told.
 	updateTimeout = 2 * time.Second
 )
@@ -250,7 +252,7 @@ func (m *Members) rejoin() {
 	seeds := slices.DeleteFunc(slices.Clone(m.o.Seeds), m.isSelf)
 	wait := time.NewTimer(0)
 	defer wait.Stop()
-	said := ""
+	said, saidAt := "", time.Time{}
 	for {
 		select {
 		case <-m.stop:
@@ -265,8 +267,8 @@ func (m *Members) rejoin() {
 			} else {
 				every = probeInterval
 			}
-			if reason := oneLine(err); n == 0 && reason != said {
-				said = reason
+			if reason := oneLine(err); n == 0 && reason != said && time.Since(saidAt) > sayAgain {
+				said, saidAt = reason, time.Now()
 				m.log.Warn().Strs("seeds", m.o.Seeds).Str("error", reason).
 					Msg("no node of cluster.join lets this one in yet; cluster.name and cluster.secret must be the same on all nodes")
 			}

@@ -170,6 +170,24 @@ func TestThreeNodesInABubble(t *testing.T) {
 	})
 }
 
+// A node that was never in a ring, and goes, is not looked for: its address may be another's by then.
+func TestOneThatWasInNoRingIsForgotten(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		network := newNetwork(t)
+		nodes := three(t, network, nil)
+		guest := startNode(t, network, 4, func(o *membership.Options) { o.Self.ClusterID, o.Seeds = 0, []string{addrOf(1)} })
+		time.Sleep(2 * time.Second)
+		if got := nodes[1].Members.Members(); len(got) != 4 {
+			t.Fatalf("members %+v", got)
+		}
+		guest.stop(t)
+		time.Sleep(6 * time.Second)
+		if got := nodes[1].Members.Members(); len(got) != 3 || nodes[1].of(4) != "dead" {
+			t.Errorf("members %+v, the guest is %s", got, nodes[1].of(4))
+		}
+	})
+}
+
 func TestPartitionHeals(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		network := newNetwork(t)
