@@ -128,13 +128,14 @@ func testOps() map[string]*Op {
 	return map[string]*Op{"set": set, "setnx": setnx, "get": get}
 }
 
-// newTalk starts n settled nodes, all replicas of everything.
+// newTalk starts n settled nodes, all replicas of everything; three are one data
+// centre.
 func newTalk(t *testing.T, n int, more ...func(*Options)) *talk {
 	k := &talk{t: t, nodes: make(map[ring.NodeID]*talker)}
 	var members []ring.Member
 	for i := range n {
 		id := ring.NodeID(i + 1)
-		members = append(members, ring.Member{ID: id, Incarnation: uint64(i + 1), Name: id.String(), DC: "dc", Rack: "r", Weight: 1, RPC: "x:1", Gossip: "x:2", Client: "x:3"})
+		members = append(members, ring.Member{ID: id, Incarnation: uint64(i + 1), Name: id.String(), DC: []string{"east", "west"}[i/3], Rack: "r", Weight: 1, RPC: "x:1", Gossip: "x:2", Client: "x:3"})
 	}
 	r, _, err := ring.Build(nil, members, ring.Options{ClusterID: 1, ClusterName: "test", Partitions: 16, N: n})
 	if err != nil {

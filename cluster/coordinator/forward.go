@@ -69,9 +69,13 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 		c.answerStatus(w, wire.NotReplica, fmt.Sprintf("operation %q of partition %d", m.Op, part))
 		return
 	}
-	t, possible := newTally(w.levels.W, &v.places[part])
+	place := v.places[part]
+	if w.levels.W == LocalOne || w.levels.W == LocalQuorum {
+		place = v.placementFor(part, from)
+	}
+	t, possible := newTally(w.levels.W, &place)
 	usable, _ := v.reachable(part)
-	t.bad = v.places[part].all() &^ usable
+	t.bad = place.all() &^ usable
 	if !possible || t.hopeless() {
 		c.answerStatus(w, wire.NoQuorum, "")
 		return

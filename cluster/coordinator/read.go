@@ -126,7 +126,7 @@ func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l
 	o.tally, o.asked, o.repair, o.failure, o.spent = t, 0, false, nil, 0
 	o.fresh = t
 	place := &v.places[part]
-	o.blocking = l.R.Count(place.n, bits.OnesCount64(place.local))+l.W.Count(place.n, bits.OnesCount64(place.local)) > place.n
+	o.blocking = place.overlap(l.R, l.W)
 	usable, _ := v.reachable(part)
 	o.tally.bad = place.all() &^ usable
 	if o.tally.hopeless() {

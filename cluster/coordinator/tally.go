@@ -31,6 +31,25 @@ type placement struct {
 // all is the set of all replicas.
 func (p *placement) all() uint64 { return 1<<uint(p.n) - 1 }
 
+// overlap reports whether replicas that satisfy r always include one of those
+// that satisfied w, so that a read sees every such write. A local r is held
+// against what w leaves to the coordinator's data centre.
+func (p *placement) overlap(r, w Level) bool {
+	local := bits.OnesCount64(p.local)
+	if r != LocalOne && r != LocalQuorum {
+		return r.Count(p.n, local)+w.Count(p.n, local) > p.n
+	}
+	written := w.Count(p.n, local)
+	switch w {
+	case LocalOne, LocalQuorum:
+	case EachQuorum:
+		written = local/2 + 1
+	default:
+		written -= p.n - local // as many as possible are elsewhere
+	}
+	return r.Count(p.n, local)+written > local
+}
+
 // newTally returns the tally of a level over a replica set; possible is false
 // when the level asks for more replicas than there are.
 func newTally(l Level, p *placement) (t tally, possible bool) {

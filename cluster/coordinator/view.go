@@ -112,6 +112,23 @@ func (v *view) reachable(p ring.Partition) (usable, prompt uint64) {
 	return usable, prompt
 }
 
+// placementFor returns a partition's placement as a coordinator sees it: what is
+// local is so by its data centre.
+func (v *view) placementFor(p ring.Partition, coordinator ring.NodeID) placement {
+	place := v.places[p]
+	m := v.ring.Member(coordinator)
+	if m == nil {
+		return place
+	}
+	place.local = 0
+	for i, r := range v.ring.ReplicaIndexes(p) {
+		if v.ring.Members[r].DC == m.DC {
+			place.local |= 1 << uint(i)
+		}
+	}
+	return place
+}
+
 // peerAt returns the peer at a place of a partition's preference list.
 func (v *view) peerAt(p ring.Partition, place int) *peer {
 	return v.peers[v.ring.ReplicaIndexes(p)[place]]
