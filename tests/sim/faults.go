@@ -131,8 +131,8 @@ func (w *World) takeDown(f Fault, m *machine, length time.Duration) {
 			if m.process == p {
 				m.kill()
 			}
+			back()
 		})
-		back()
 	case Power:
 		m.cutPower()
 		w.lost++
