@@ -131,7 +131,7 @@ func (n *Node) open() error {
 		Defaults:    n.o.Replication.Levels,
 		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
 		Answered: n.answered, TimedOut: func(id ring.NodeID) { n.observe(id, membership.TimedOut) },
-		ClockApart: n.clockApart,
+		ClockApart: n.clockApart, EndTurn: func() { n.EndTurn() },
 		Overloaded: rpc.ErrOverloaded,
 		Logger:     n.log,
 	})

@@ -11,6 +11,7 @@ type alarm uint8
 const (
 	alarmTimeout alarm = iota // its time is over
 	alarmHedge                // an answer is late
+	alarmSilent               // an answer is so late that its node may be gone
 )
 
 const (
@@ -24,6 +25,7 @@ const (
 // is never taken back: whoever is woken looks whether it still matters.
 type alarms struct {
 	fire func(id uint64, why alarm)
+	turn func()        // called after all that were due together have fired
 	idle chan struct{} // one token when alarms were set while none was; sent by set, never closed
 	quit chan struct{} // closed by Close
 	wg   sync.WaitGroup
@@ -42,8 +44,8 @@ type entry struct {
 }
 
 // newAlarms starts the wheel's goroutine, which close ends.
-func newAlarms(fire func(id uint64, why alarm)) *alarms {
-	a := &alarms{fire: fire, idle: make(chan struct{}, 1), quit: make(chan struct{})}
+func newAlarms(fire func(id uint64, why alarm), endTurn func()) *alarms {
+	a := &alarms{fire: fire, turn: endTurn, idle: make(chan struct{}, 1), quit: make(chan struct{})}
 	a.wg.Go(a.run)
 	return a
 }
@@ -94,9 +96,12 @@ func (a *alarms) run() {
 				return
 			case <-timer.C:
 			}
-			due = a.turn(due[:0])
+			due = a.due(due[:0])
 			for _, e := range due {
 				a.fire(e.id, e.why)
+			}
+			if len(due) > 0 {
+				a.turn()
 			}
 		}
 	}
@@ -109,8 +114,8 @@ func (a *alarms) next() (wait time.Duration, more bool) {
 	return time.Until(a.at), a.waiting > 0
 }
 
-// turn takes what is due from the spokes whose time has come.
-func (a *alarms) turn(due []entry) []entry {
+// due takes what is due from the spokes whose time has come.
+func (a *alarms) due(due []entry) []entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
 	for now := time.Now(); !a.at.After(now) && a.waiting > 0; a.at = a.at.Add(tick) {

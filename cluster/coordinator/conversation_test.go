@@ -260,6 +260,14 @@ func (k *talk) deliverSome(from, to *talker) {
 	}
 }
 
+// drop loses one message, which must be there.
+func (k *talk) drop(from, to *talker, kind wire.Kind) {
+	k.t.Helper()
+	if _, ok := k.take(from, to, kind); !ok {
+		k.t.Fatalf("no %v from %v to %v", kind, from.id, to.id)
+	}
+}
+
 // strand leaves a version at one node only, whose writer gave up.
 func (k *talk) strand(n *talker, key, value string) {
 	k.t.Helper()
@@ -359,7 +367,7 @@ func TestAReadGoesOnWhenAReplicaCannotBeRepaired(t *testing.T) {
 
 func TestAnAlarmOfTheDistantPastRings(t *testing.T) {
 	fired := make(chan uint64, 2)
-	a := newAlarms(func(id uint64, _ alarm) { fired <- id })
+	a := newAlarms(func(id uint64, _ alarm) { fired <- id }, func() {})
 	defer a.close()
 	a.set(1, alarmTimeout, -time.Minute)
 	select {

@@ -45,6 +45,9 @@ type Options struct {
 	// ClockApart is told of a peer whose clock is too far ahead of this node's,
 	// or behind; may be nil.
 	ClockApart func(id ring.NodeID, ahead bool)
+	// EndTurn is called after alarms were acted on, so that what they sent
+	// leaves; may be nil.
+	EndTurn func()
 	// Overloaded tells an error of Transport.Send that a queue is full.
 	Overloaded error
 	Logger     zerolog.Logger
@@ -84,9 +87,12 @@ func New(o Options) *Coordinator {
 	if o.ClockApart == nil {
 		o.ClockApart = func(ring.NodeID, bool) {}
 	}
+	if o.EndTurn == nil {
+		o.EndTurn = func() {}
+	}
 	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer)}
 	c.defaults.Store(&o.Defaults)
-	c.alarms = newAlarms(c.wake)
+	c.alarms = newAlarms(c.wake, o.EndTurn)
 	c.writes.New = func() any { return &writeOp{c: c} }
 	c.reads.New = func() any { return &readOp{c: c} }
 	c.forwards.New = func() any { return &forwardOp{c: c} }

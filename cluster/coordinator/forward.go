@@ -205,6 +205,9 @@ func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, t
 		c.Metrics.Forwards.Add(1)
 		// The primary's own time runs out first; the rest is for the way.
 		c.alarms.set(id, alarmTimeout, timeout+timeout/8)
+		if timeout > silence {
+			c.alarms.set(id, alarmSilent, silence)
+		}
 		return true
 	case c.sendError(err) == ErrOverloaded:
 		c.putForward(f)
@@ -261,7 +264,16 @@ func (f *forwardOp) lost(id uint64, node ring.NodeID) {
 }
 
 // wake implements waiter.
-func (f *forwardOp) wake(id uint64, _ alarm) {
+func (f *forwardOp) wake(id uint64, why alarm) {
+	if why == alarmSilent {
+		f.mu.Lock()
+		to, waits := f.to, f.id == id
+		f.mu.Unlock()
+		if waits {
+			f.c.o.TimedOut(to)
+		}
+		return
+	}
 	if f.take(id) {
 		c, to := f.c, f.to
 		f.complete(nil, ErrTimeout)

@@ -205,6 +205,9 @@ func (o *readOp) ask() {
 		o.id = id
 		o.c.alarms.set(id, alarmTimeout, time.Until(o.deadline))
 		o.c.alarms.set(id, alarmHedge, o.hedgeAfter())
+		if time.Until(o.deadline) > silence {
+			o.c.alarms.set(id, alarmSilent, silence)
+		}
 	}
 	for {
 		more, from := o.tally.missing(o.asked)
@@ -434,13 +437,43 @@ func (o *readOp) wake(id uint64, why alarm) {
 		o.mu.Unlock()
 		return
 	}
-	if why == alarmHedge {
+	switch why {
+	case alarmHedge:
 		o.hedge()
+		return
+	case alarmSilent:
+		o.giveUp()
 		return
 	}
 	o.release()
 	o.mu.Unlock()
 	o.finish(ErrTimeout)
+}
+
+// giveUp tells of the replicas that have not answered, which others are asked
+// for, whatever the budget: who is told of is asked no more. The caller holds mu,
+// which giveUp gives up.
+func (o *readOp) giveUp() {
+	if o.repair {
+		o.mu.Unlock()
+		return
+	}
+	var silent [maxPlaces]ring.NodeID
+	n := 0
+	for set := o.asked &^ o.tally.ok &^ o.tally.bad; set != 0; set &= set - 1 {
+		if place := bits.TrailingZeros64(set); int8(place) != o.v.own[o.part] {
+			silent[n] = o.v.peerAt(o.part, place).id
+			n++
+		}
+	}
+	if place := o.choose(o.tally.groups[0].members &^ o.asked &^ o.tally.bad); place >= 0 {
+		o.send(place)
+	}
+	c := o.c
+	o.mu.Unlock()
+	for _, id := range silent[:n] {
+		c.o.TimedOut(id)
+	}
 }
 
 // hedge asks one replica more than needed. The caller holds mu, which hedge

@@ -156,6 +156,10 @@ func (p *peer) overdue() time.Duration {
 const (
 	// unknownLate is how long to wait for a peer whose latency is not known.
 	unknownLate = 20 * time.Millisecond
+	// silence is how late an answer is when its node is told of as not
+	// answering: longer than a pause of the collector or a slow flush, shorter
+	// than the silence after which its connection is given up.
+	silence = 250 * time.Millisecond
 	// minLate keeps the hedging of very fast peers from reacting to noise.
 	minLate = 2 * tick
 )

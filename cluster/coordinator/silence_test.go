@@ -1,0 +1,60 @@
+package coordinator
+
+import (
+	"testing"
+	"time"
+
+	"kvstore/cluster/ring"
+	"kvstore/cluster/wire"
+)
+
+// What alarms send leaves at once, and not with whatever is sent next.
+func TestAHedgedReadLeaves(t *testing.T) {
+	turns := make(chan struct{}, 64)
+	k := newTalk(t, 3, func(o *Options) {
+		o.EndTurn = func() {
+			select {
+			case turns <- struct{}{}:
+			default:
+			}
+		}
+	})
+	list := k.roles("k")
+	r := list[0].run("get", "k")
+	for end := time.After(5 * time.Second); ; {
+		select {
+		case <-turns:
+		case <-end:
+			t.Fatal("no turn ended with a second read under way")
+		}
+		if _, ok := k.take(list[0], list[2], wire.Read); ok {
+			break
+		}
+	}
+	k.deliverAll()
+	if !r.finished() || r.Err != nil {
+		t.Fatal(r.Err)
+	}
+}
+
+// A node that leaves requests unanswered is told of long before they time out.
+func TestSilenceIsTold(t *testing.T) {
+	told := make(chan ring.NodeID, 16)
+	k := newTalk(t, 3, func(o *Options) { o.TimedOut = func(id ring.NodeID) { told <- id } })
+	list := k.roles("k")
+	primary, entry := list[0], list[2]
+	began := time.Now()
+	entry.runAt(Levels{Timeout: time.Minute}, "set", "k", "v")
+	if id := <-told; id != primary.id || time.Since(began) < silence {
+		t.Fatalf("%v was told of after %v", id, time.Since(began))
+	}
+	r := entry.runAt(Levels{Timeout: time.Minute}, "get", "k")
+	k.drop(entry, primary, wire.Read)
+	if id := <-told; id != primary.id {
+		t.Fatalf("%v was told of", id)
+	}
+	k.deliverAll()
+	if !r.finished() || r.Err != nil {
+		t.Fatal("no other replica was asked")
+	}
+}
