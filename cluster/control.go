@@ -119,7 +119,7 @@ const defaultServe = 10 * time.Second
 func (n *Node) acceptCall(from ring.NodeID, m *wire.Message) {
 	reply := wire.Message{Kind: wire.ControlReply, ID: m.ID, Method: m.Method}
 	if err := n.clock.Observe(hlc.Timestamp(m.Now)); err != nil {
-		reply.Status, reply.Body = wire.Refused, []byte(err.Error())
+		reply.Status, reply.Body = wire.Refused, []byte("the node's clock is ahead of the cluster's, check its time (NTP): "+err.Error())
 		n.answer(from, &reply)
 		return
 	}

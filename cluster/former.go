@@ -117,13 +117,17 @@ func (n *Node) joinOnce() error {
 	if err != nil {
 		return err
 	}
+	now, err := n.clock.Now() // the physical time, so that a wrong clock is found out here
+	if err != nil {
+		return err
+	}
 	err = errors.New("no member of the cluster has answered yet")
 	for _, m := range n.gossip.Members() {
 		if m.NodeID == n.id.Node || m.ClusterID == 0 || !m.Alive {
 			continue
 		}
 		var reply *wire.Message
-		reply, err = n.rpc.Call(ctx, m.RPC, &wire.Message{Kind: wire.Control, Method: methodJoin, Body: body, Now: int64(n.clock.Last())})
+		reply, err = n.rpc.Call(ctx, m.RPC, &wire.Message{Kind: wire.Control, Method: methodJoin, Body: body, Now: int64(now)})
 		if err != nil {
 			continue
 		}
