@@ -168,12 +168,11 @@ func (w *writeOp) depends() bool { return w.op.Depends == nil || w.op.Depends(w.
 // back. What is newer than this write stays, and wins; then the write was never
 // in force at those replicas and cannot be acknowledged.
 func (w *writeOp) mend(o *version.Object) {
-	if w.passed {
-		return
-	}
 	newest := w.seen.Newest()
 	if newest != nil && newest.Dot.Compare(w.dot) > 0 && o.Has(newest.Dot) {
 		w.beaten = true
+	}
+	if w.beaten || w.passed {
 		return
 	}
 	o.Siblings = slices.DeleteFunc(o.Siblings, func(s version.Sibling) bool { return s.Dot != w.dot && w.seen.Has(s.Dot) })
@@ -326,7 +325,7 @@ func (w *writeOp) sendAll(own int, noAck bool) (hopeless bool) {
 		Kind: wire.Replicate, ID: w.id, Timeout: w.left(),
 		Token: w.key.Token, DB: w.key.DB, Key: w.key.Name, Object: w.enc,
 	}
-	if w.call.context == nil && w.call.effect != effectAdd && !w.passed {
+	if w.call.context == nil && w.call.effect != effectAdd {
 		m.Flags |= Covering
 	}
 	if noAck {
