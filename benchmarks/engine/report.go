@@ -57,11 +57,21 @@ func median[T cmp.Ordered](runs []run, figure func(*run) T) T {
 
 // ratio is the median of the ratios of our rate to another engine's in the same round, 0 without such rounds.
 func (b *bench) ratio(workload, other string) float64 {
+	return b.ratioOf(workload, other, func(ours, theirs *run) float64 { return ours.Rate / theirs.Rate })
+}
+
+// cpuRatio is the like of another engine's processor time to ours: what the rates would tell on a machine that does
+// nothing else.
+func (b *bench) cpuRatio(workload, other string) float64 {
+	return b.ratioOf(workload, other, func(ours, theirs *run) float64 { return float64(theirs.CPU) / float64(max(ours.CPU, 1)) })
+}
+
+func (b *bench) ratioOf(workload, other string, divide func(ours, theirs *run) float64) float64 {
 	var all []float64
 	for _, ours := range b.of(workload, engines.Ours) {
 		for _, theirs := range b.of(workload, other) {
 			if theirs.round == ours.round {
-				all = append(all, ours.Rate/theirs.Rate)
+				all = append(all, divide(&ours, &theirs))
 			}
 		}
 	}
@@ -100,13 +110,13 @@ func (b *bench) printStage(s *stage) {
 
 // printSummary prints a line for each workload.
 func (b *bench) printSummary(list []stage) {
-	fmt.Fprintf(b.out, "\nmedians of %d rounds, operations a second; the ratio is that of %s to %s\n", b.options.rounds, engines.Ours, rival)
+	fmt.Fprintf(b.out, "\nmedians of %d rounds, operations a second; ratio is the rate of %s to that of %s,\nCPU the latter's processor time an operation to the former's\n", b.options.rounds, engines.Ours, rival)
 	t := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "workload\t")
 	for _, engine := range b.options.engines {
 		fmt.Fprintf(t, "%s\t", engine)
 	}
-	fmt.Fprint(t, "ratio\taim\tour stall\tits stall\t\n")
+	fmt.Fprint(t, "ratio\taim\tCPU\tour stall\tits stall\t\n")
 	for _, s := range list {
 		for _, w := range s.workloads {
 			fmt.Fprintf(t, "%s\t", w)
@@ -117,7 +127,8 @@ func (b *bench) printSummary(list []stage) {
 					fmt.Fprint(t, "-\t")
 				}
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t %s\n", showRatio(b.ratio(w, rival)), showRatio(aim(w)), b.stall(w, engines.Ours), b.stall(w, rival), b.verdict(w))
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t %s\n", showRatio(b.ratio(w, rival)), showRatio(aim(w)), showRatio(b.cpuRatio(w, rival)),
+				b.stall(w, engines.Ours), b.stall(w, rival), b.verdict(w))
 		}
 	}
 	t.Flush()
