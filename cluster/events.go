@@ -50,6 +50,7 @@ func (e *events) PeerDown(id ring.NodeID, reason error) {
 func (e *events) Alive(m membership.Meta) {
 	n := (*Node)(e)
 	n.observe(m.NodeID, membership.GossipAlive)
+	n.noteAddress(m)
 	n.rpc.Kick(m.NodeID)
 	n.reach(m.NodeID)
 	n.heard(m)
@@ -64,7 +65,11 @@ func (e *events) Dead(id ring.NodeID) {
 }
 
 // Updated implements membership.Events.
-func (e *events) Updated(m membership.Meta) { (*Node)(e).heard(m) }
+func (e *events) Updated(m membership.Meta) {
+	n := (*Node)(e)
+	n.noteAddress(m)
+	n.heard(m)
+}
 
 // heard looks at what another node says of its ring.
 func (n *Node) heard(m membership.Meta) {

@@ -67,7 +67,7 @@ func (n *Node) adopt(r *ring.Ring) error {
 	// A ring only changes while it holds nothing, so nobody has missed a write.
 	n.coord.SetRing(r, !n.replica.HoldsData())
 	n.ring.Store(r)
-	n.rpc.SetPeers(peersOf(r))
+	n.rpc.SetPeers(n.peersOf(r))
 	n.thaw(r)
 	for i := range r.Members {
 		n.reach(r.Members[i].ID)

@@ -26,21 +26,22 @@ import (
 // Node is one server process's part in the cluster. All methods may be called
 // concurrently.
 type Node struct {
-	o       Options
-	log     zerolog.Logger
-	fs      vfs.FS
-	id      identity
-	db      *storage.DB
-	clock   *hlc.Clock
-	replica *replica.Replica
-	coord   *coordinator.Coordinator
-	turns   *turns
-	rpc     Transport
-	gossip  *membership.Members
-	tracker *membership.Tracker
-	calls   calls
-	former  former
-	doubts  doubts
+	o         Options
+	log       zerolog.Logger
+	fs        vfs.FS
+	id        identity
+	db        *storage.DB
+	clock     *hlc.Clock
+	replica   *replica.Replica
+	coord     *coordinator.Coordinator
+	turns     *turns
+	rpc       Transport
+	gossip    *membership.Members
+	tracker   *membership.Tracker
+	calls     calls
+	former    former
+	addresses addresses
+	doubts    doubts
 
 	ring   atomic.Pointer[ring.Ring]
 	joined chan struct{} // closed by adopt when the node first has a ring
@@ -205,7 +206,7 @@ func (n *Node) connect() error {
 				seeds = append(seeds, m.Gossip)
 			}
 		}
-		n.rpc.SetPeers(peersOf(r))
+		n.rpc.SetPeers(n.peersOf(r))
 	}
 	n.gossip, err = membership.Start(membership.Options{
 		Self: n.meta(), Label: n.o.ClusterName, Secret: n.o.Secret, Bind: n.o.Gossip,
@@ -245,14 +246,6 @@ func memberOf(m membership.Meta) ring.Member {
 		ID: m.NodeID, Incarnation: m.Incarnation, Name: m.Name, DC: m.DC, Rack: m.Rack,
 		Weight: m.Weight, RPC: m.RPC, Gossip: m.Gossip, Client: m.Client,
 	}
-}
-
-func peersOf(r *ring.Ring) []rpc.Peer {
-	peers := make([]rpc.Peer, 0, len(r.Members))
-	for i := range r.Members {
-		peers = append(peers, rpc.Peer{ID: r.Members[i].ID, Addr: r.Members[i].RPC})
-	}
-	return peers
 }
 
 func (n *Node) epoch() ring.Epoch {

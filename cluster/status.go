@@ -58,7 +58,7 @@ func (n *Node) KeyInfo(_ context.Context, db uint8, key []byte) (KeyInfo, error)
 	info := KeyInfo{Slot: int(t.Slot()), Partition: int(p), Epoch: r.Epoch}
 	primary := false
 	for _, id := range r.Replicas(p) {
-		m := r.Member(id)
+		m := n.addresses.of(*r.Member(id))
 		row := ReplicaInfo{ID: id, Name: m.Name, Addr: m.Client, DC: m.DC, Rack: m.Rack, Role: "replica", State: n.State(id)}
 		if !primary && row.State == membership.Alive.String() {
 			row.Role, primary = "primary", true
@@ -93,7 +93,7 @@ func (n *Node) Nodes() []NodeStatus {
 		id := r.Members[i].ID
 		m := heard[id]
 		nodes[i] = NodeStatus{
-			Member: r.Members[i], State: n.State(id), Heartbeat: m.Heartbeat,
+			Member: n.addresses.of(r.Members[i]), State: n.State(id), Heartbeat: m.Heartbeat,
 			Connected: id == n.id.Node || n.rpc.Connected(id), Epoch: m.Epoch,
 		}
 		if id == n.id.Node {
