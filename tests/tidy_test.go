@@ -25,7 +25,7 @@ import (
 	"testing"
 )
 
-// imports is the graph of DESIGN §13: what each package may import of this module.
+// imports is the graph of packages: what each may import of this module.
 // Packages for tests only (rpctest, membertest) are not in it: see testPackages.
 var imports = map[string][]string{
 	".":      {"server/cli"},
