@@ -13,7 +13,7 @@
 // of targets, the first being the reference; a stage starts it afresh, fills
 // it where the workload reads, and hands the targets to compare (compare.go),
 // which warms them up, chooses how many operations a run has, and measures the
-// rounds. A run is one redis-benchmark (run.go) and the processor time of the
+// rounds. A run is one redis-benchmark (run.go, watch.go) and the processor time of the
 // servers around it (process.go). Servers are stopped by their process ids,
 // also on Ctrl-C. Everything needs Linux's /proc, redis-server, redis-cli and
 // redis-benchmark.

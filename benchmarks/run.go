@@ -6,9 +6,7 @@ import (
 	"encoding/csv"
 	"errors"
 	"fmt"
-	"os"
 	"os/exec"
-	"path/filepath"
 	"strconv"
 	"strings"
 	"time"
@@ -57,7 +55,13 @@ func redisBenchmark(ctx context.Context, t target, w workload, count, keys int) 
 	var stdout, stderr bytes.Buffer
 	command := exec.CommandContext(ctx, "redis-benchmark", args...)
 	command.Stdout, command.Stderr = &stdout, &stderr
-	idle, err := runAndWatch(command)
+	var idle time.Duration
+	var err error
+	if t.routed {
+		idle, err = runAndWatch(ctx, command, t.port)
+	} else {
+		err = command.Run()
+	}
 	var m measurement
 	if err == nil {
 		m, err = parseBenchmark(stdout.String(), w.test)
@@ -70,43 +74,6 @@ func redisBenchmark(ctx context.Context, t target, w workload, count, keys int) 
 		m.rate = withoutIdle(m.rate, count, idle)
 	}
 	return m, nil
-}
-
-// runAndWatch runs a command and tells for how long at its end it used no
-// processor time. With --cluster redis-benchmark has threads, which notice only
-// every 250 ms that all operations are done, and counts that time in.
-func runAndWatch(command *exec.Cmd) (idle time.Duration, err error) {
-	const interval = 4 * time.Millisecond // shorter than a tick of the processor time
-	if err := command.Start(); err != nil {
-		return 0, err
-	}
-	ended := make(chan error, 1) // sent once by the goroutine below
-	go func() { ended <- command.Wait() }()
-	tick := time.NewTicker(interval)
-	defer tick.Stop()
-	stat := filepath.Join("/proc", strconv.Itoa(command.Process.Pid), "stat")
-	var used time.Duration
-	busy := time.Now()
-	for {
-		select {
-		case err := <-ended:
-			return time.Since(busy), err
-		case <-tick.C:
-		}
-		if text, err := os.ReadFile(stat); err == nil { // it fails between the end and the news of it
-			if now, err := parseStat(text); err == nil && now != used {
-				used, busy = now, time.Now()
-			}
-		}
-	}
-}
-
-// withoutIdle is the rate that redis-benchmark would have found for count
-// operations, had it stopped its clock at the last one.
-func withoutIdle(rate float64, count int, idle time.Duration) float64 {
-	const longest = 260 * time.Millisecond // the threads look every 250
-	counted := float64(count) / rate
-	return float64(count) / max(counted-min(idle, longest).Seconds(), counted/10)
 }
 
 // parseBenchmark reads the output of redis-benchmark --csv: in cluster mode some

@@ -1,8 +1,6 @@
 package main
 
 import (
-	"math"
-	"os/exec"
 	"strings"
 	"testing"
 	"time"
@@ -36,37 +34,5 @@ func TestParseBenchmark(t *testing.T) {
 				t.Fatalf("got error %v, want one with %q", err, c.err)
 			}
 		})
-	}
-}
-
-func TestRunAndWatchSeesIdleEnd(t *testing.T) {
-	// It computes for a while, so that its processor time is seen to move, and rests.
-	idle, err := runAndWatch(exec.Command("sh", "-c", "i=0; while [ $i -lt 100000 ]; do i=$((i+1)); done; sleep 0.3"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	if idle < 250*time.Millisecond || idle > 5*time.Second {
-		t.Fatalf("idle for %v at the end, want about 300ms", idle)
-	}
-	if _, err := runAndWatch(exec.Command("false")); err == nil {
-		t.Fatal("a command that fails gave no error")
-	}
-}
-
-func TestWithoutIdle(t *testing.T) {
-	for _, c := range []struct {
-		rate float64
-		n    int
-		idle time.Duration
-		want float64
-	}{
-		{1000, 2000, 0, 1000},
-		{1000, 2000, 200 * time.Millisecond, 2000 / 1.8},
-		{1000, 2000, time.Second, 2000 / 1.74}, // no longer than the threads sleep
-		{1000, 100, 100 * time.Millisecond, 10_000},
-	} {
-		if got := withoutIdle(c.rate, c.n, c.idle); math.Abs(got-c.want) > 0.001 {
-			t.Errorf("%v/s, %d operations, %v idle: got %v, want %v", c.rate, c.n, c.idle, got, c.want)
-		}
 	}
 }
