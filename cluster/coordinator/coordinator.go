@@ -267,9 +267,11 @@ func first(usable, prompt uint64) int {
 	return -1
 }
 
-// send stamps a message and sends it.
+// send stamps a message, if it is not yet, and sends it.
 func (c *Coordinator) send(to ring.NodeID, v *view, m *wire.Message) error {
-	m.Now = int64(c.o.Clock.Last())
+	if m.Now == 0 {
+		m.Now = int64(c.o.Clock.Last())
+	}
 	m.Epoch = v.ring.Epoch
 	return c.o.Transport.Send(to, m)
 }

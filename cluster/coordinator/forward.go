@@ -6,6 +6,7 @@ import (
 	"sync"
 	"time"
 
+	"kvstore/cluster/hlc"
 	"kvstore/cluster/replica"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/wire"
@@ -65,6 +66,12 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 	w.now = time.Now()
 	w.deadline = w.now.Add(m.Timeout)
 	w.req, w.origin, w.originID, w.originPlace = nil, from, m.ID, -1
+	// Its client has given up, and may have written something else since. Clocks
+	// may differ by MaxAhead without anybody's notice.
+	if m.Timeout > 0 && c.o.Clock.Age(hlc.Timestamp(m.Now)) > m.Timeout+hlc.DefaultMaxAhead {
+		c.answerStatus(w, wire.Expired, "")
+		return
+	}
 	if own < 0 || op == nil || !op.Write {
 		c.answerStatus(w, wire.NotReplica, fmt.Sprintf("operation %q of partition %d", m.Op, part))
 		return
@@ -189,7 +196,7 @@ func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, t
 	}
 	m := &f.msg
 	*m = wire.Message{
-		Kind: wire.Write, ID: id, Timeout: timeout, Token: token, DB: r.DB, Key: r.Key, Proto: r.Proto,
+		Kind: wire.Write, ID: id, Now: int64(c.o.Clock.Present()), Timeout: timeout, Token: token, DB: r.DB, Key: r.Key, Proto: r.Proto,
 		R: int16(l.R), W: int16(l.W), Mode: uint8(l.Mode), Args: r.Args, Op: r.Op.name(),
 	}
 	// The lock keeps a loss of the connection from completing the request, whose

@@ -4,6 +4,7 @@ import (
 	"testing"
 	"time"
 
+	"kvstore/cluster/hlc"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/wire"
 )
@@ -56,5 +57,28 @@ func TestSilenceIsTold(t *testing.T) {
 	k.deliverAll()
 	if !r.finished() || r.Err != nil {
 		t.Fatal("no other replica was asked")
+	}
+}
+
+// A write that lay in the socket of a stopped node until its client had given
+// up does not run: it would come after whatever was written meanwhile.
+func TestAnExpiredWriteDoesNotRun(t *testing.T) {
+	now := time.Unix(1_000_000, 0)
+	k := newTalk(t, 3, func(o *Options) { o.Clock = hlc.New(hlc.Options{Now: func() time.Time { return now }}) })
+	list := k.roles("k")
+	primary, entry := list[0], list[2]
+	now = now.Add(time.Hour) // nothing has happened for long: that does not count
+	entry.run("set", "k", "early")
+	k.deliver(entry, primary, wire.Write)
+	k.deliverAll()
+	if got := k.get(primary, "k"); got != "early" {
+		t.Fatalf("%q", got)
+	}
+	entry.run("set", "k", "late")
+	now = now.Add(5 * time.Second)
+	k.deliver(entry, primary, wire.Write)
+	k.deliverAll()
+	if got := k.get(primary, "k"); got != "early" {
+		t.Fatalf("the key holds %q", got)
 	}
 }

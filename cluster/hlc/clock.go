@@ -152,6 +152,16 @@ func (c *Clock) Observe(remote Timestamp) error {
 // Last returns the greatest timestamp issued or observed.
 func (c *Clock) Last() Timestamp { return Timestamp(c.last.Load()) }
 
+// Present returns the physical clock, or Last when that is greater: when
+// something is sent. It issues nothing.
+func (c *Clock) Present() Timestamp { return max(FromTime(c.now()), c.Last()) }
+
+// Age returns how long ago another node's Present was, by this node's physical
+// clock; what clocks are allowed to differ by is in it.
+func (c *Clock) Age(sent Timestamp) time.Duration {
+	return time.Duration(c.now().UnixMilli()-sent.Millis()) * time.Millisecond
+}
+
 // Lead returns how far the clock is ahead of the physical clock, zero when it
 // is not. A node whose lead is above MaxAhead is refused by its peers, so it
 // lets others coordinate writes until the lead has passed.
