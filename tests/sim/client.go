@@ -78,7 +78,7 @@ func (c *client) send(m *machine, o *Op, args [][]byte) *Op {
 		return o
 	}
 	k := &call{client: c, op: o, process: m.process}
-	k.req = coordinator.Request{Op: w.ops[o.Command], Proto: 2, Key: slices.Clone(args[1]), Args: args, Levels: o.Levels, Owner: k}
+	k.req = coordinator.Request{Op: w.ops[o.Command], Proto: 2, Key: []byte(o.Key), Args: args, Levels: o.Levels, Owner: k}
 	c.waiting = append(c.waiting, k)
 	node.Submit(&k.req)
 	for _, a := range append(args, k.req.Key) {
