@@ -2,7 +2,6 @@ package server
 
 import (
 	"cmp"
-	"context"
 	"slices"
 	"time"
 
@@ -75,23 +74,5 @@ func (s *Server) forget(n *session) {
 	if len(s.sessions) == 0 && s.empty != nil {
 		close(s.empty)
 		s.empty = nil
-	}
-}
-
-// closeIdle closes clients that have sent nothing for too long.
-func (s *Server) closeIdle(ctx context.Context) {
-	tick := time.NewTicker(max(s.options.IdleTimeout/4, time.Millisecond))
-	defer tick.Stop()
-	for {
-		select {
-		case <-ctx.Done():
-			return
-		case now := <-tick.C:
-			for _, c := range s.List() {
-				if !c.Blocked && now.Sub(c.LastActive) > s.options.IdleTimeout {
-					s.Kill(c.ID)
-				}
-			}
-		}
 	}
 }

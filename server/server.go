@@ -84,6 +84,7 @@ type Server struct {
 	sockets *resp.Sockets
 	workers *workers
 	pools   pools
+	tuning  tuning
 	stop    context.CancelFunc // ends the housekeeping
 	keeper  sync.WaitGroup     // the housekeeping
 
@@ -119,6 +120,7 @@ func New(o Options) (*Server, error) {
 	s.env.Clients = s
 	s.table, s.stats = s.env.Table, s.env.Stats
 	s.pools.init()
+	s.tuning.init(&o)
 	return s, nil
 }
 
@@ -141,9 +143,7 @@ func (s *Server) begin() resp.Events {
 	ctx, cancel := context.WithCancel(context.Background())
 	s.stop = cancel
 	s.workers = newWorkers(ctx, s.options.Workers, s.options.Waiting)
-	if s.options.IdleTimeout > 0 {
-		s.keeper.Go(func() { s.closeIdle(ctx) })
-	}
+	s.keeper.Go(func() { s.closeIdle(ctx) })
 	return s
 }
 
@@ -159,7 +159,7 @@ func (s *Server) SlowReaders() int64 { return s.slow.Load() }
 // Refuse turns clients away when there are too many.
 func (s *Server) Refuse() string {
 	s.mu.Lock()
-	full := len(s.sessions) >= s.options.MaxClients
+	full := int64(len(s.sessions)) >= s.tuning.maxClients.Load()
 	s.mu.Unlock()
 	if !full {
 		return ""

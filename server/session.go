@@ -209,7 +209,7 @@ func (s *session) Flush() {
 	if s.sealed == 0 {
 		return
 	}
-	if s.conn.Pending() > s.server.options.OutputLimit {
+	if int64(s.conn.Pending()) > s.server.tuning.outputLimit.Load() {
 		s.server.slow.Add(1)
 		s.conn.Abort()
 	}

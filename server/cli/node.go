@@ -66,6 +66,9 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 	for _, key := range []string{"replication.r", "replication.w", "replication.mode"} {
 		live.Subscribe(key, func(c *config.Config) { n.cluster.SetReplication(levels(c)) })
 	}
+	live.Subscribe("server.maxclients", func(c *config.Config) { n.server.SetMaxClients(c.Server.Maxclients) })
+	live.Subscribe("server.timeout", func(c *config.Config) { n.server.SetIdleTimeout(c.Server.Timeout) })
+	live.Subscribe("server.output_limit", func(c *config.Config) { n.server.SetOutputLimit(int(c.Server.OutputLimit)) })
 	self, adminAddr := n.cluster.Self(), ""
 	if n.admin != nil {
 		adminAddr = n.admin.Addr().String()
