@@ -330,6 +330,9 @@ func (w waitForIt) Complete(*coordinator.Request) { w <- struct{}{} }
 // SetReplication changes the levels of requests that name none.
 func (n *Node) SetReplication(l coordinator.Levels) { n.coord.SetDefaults(l.Or(n.coord.Defaults())) }
 
+// SetTimeouts changes the time of requests that name none.
+func (n *Node) SetTimeouts(read, write time.Duration) { n.coord.SetTimeouts(read, write) }
+
 // Replication returns N and the levels of requests that name none.
 func (n *Node) Replication() (int, coordinator.Levels) { return n.o.Replication.N, n.coord.Defaults() }
 

@@ -142,10 +142,10 @@ func Fields() []Field {
 		{Key: "replication.mode", Default: "sloppy", Runtime: true,
 			Doc: "strict counts only the key's own replicas. sloppy lets other nodes stand in for unreachable ones; until hinted handoff is built it behaves as strict.",
 			at:  func(c *Config) value { return choice{&c.Replication.Mode, []string{"sloppy", "strict"}} }},
-		{Key: "replication.read_timeout", Default: "500ms",
+		{Key: "replication.read_timeout", Default: "500ms", Runtime: true,
 			Doc: "A read that has no answer by then is a TIMEOUT error.",
 			at:  func(c *Config) value { return duration{&c.Replication.ReadTimeout, time.Millisecond, maxTimeout} }},
-		{Key: "replication.write_timeout", Default: "1s",
+		{Key: "replication.write_timeout", Default: "1s", Runtime: true,
 			Doc: "A write that is not acknowledged by then is a TIMEOUT error; its outcome is unknown.",
 			at:  func(c *Config) value { return duration{&c.Replication.WriteTimeout, time.Millisecond, maxTimeout} }},
 

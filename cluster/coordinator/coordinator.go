@@ -58,10 +58,12 @@ type Coordinator struct {
 	o        Options
 	view     atomic.Pointer[view]
 	defaults atomic.Pointer[Levels]
-	pending  pending
-	alarms   *alarms
-	budget   hedgeBudget
-	Metrics  Metrics
+	// readTimeout and writeTimeout hold where a request has none, in nanoseconds.
+	readTimeout, writeTimeout atomic.Int64
+	pending                   pending
+	alarms                    *alarms
+	budget                    hedgeBudget
+	Metrics                   Metrics
 
 	mu    sync.Mutex
 	peers map[ring.NodeID]*peer // guarded by mu
@@ -92,6 +94,7 @@ func New(o Options) *Coordinator {
 	}
 	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer)}
 	c.defaults.Store(&o.Defaults)
+	c.SetTimeouts(o.ReadTimeout, o.WriteTimeout)
 	c.alarms = newAlarms(c.wake, o.EndTurn)
 	c.writes.New = func() any { return &writeOp{c: c} }
 	c.reads.New = func() any { return &readOp{c: c} }
@@ -114,6 +117,12 @@ func (c *Coordinator) Close() {
 
 // SetDefaults changes the levels used where a request has none.
 func (c *Coordinator) SetDefaults(l Levels) { c.defaults.Store(&l) }
+
+// SetTimeouts changes the time of requests that name none.
+func (c *Coordinator) SetTimeouts(read, write time.Duration) {
+	c.readTimeout.Store(int64(read))
+	c.writeTimeout.Store(int64(write))
+}
 
 // Defaults returns the levels used where a request has none.
 func (c *Coordinator) Defaults() Levels { return *c.defaults.Load() }
@@ -247,9 +256,9 @@ func (c *Coordinator) refuse(r *Request, err error) {
 func (c *Coordinator) levels(l Levels, write bool) (Levels, time.Duration) {
 	l = l.Or(*c.defaults.Load())
 	if l.Timeout == 0 {
-		l.Timeout = c.o.ReadTimeout
+		l.Timeout = time.Duration(c.readTimeout.Load())
 		if write {
-			l.Timeout = c.o.WriteTimeout
+			l.Timeout = time.Duration(c.writeTimeout.Load())
 		}
 	}
 	return l, l.Timeout

@@ -66,6 +66,9 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 	for _, key := range []string{"replication.r", "replication.w", "replication.mode"} {
 		live.Subscribe(key, func(c *config.Config) { n.cluster.SetReplication(levels(c)) })
 	}
+	for _, key := range []string{"replication.read_timeout", "replication.write_timeout"} {
+		live.Subscribe(key, func(c *config.Config) { n.cluster.SetTimeouts(c.Replication.ReadTimeout, c.Replication.WriteTimeout) })
+	}
 	live.Subscribe("server.maxclients", func(c *config.Config) { n.server.SetMaxClients(c.Server.Maxclients) })
 	live.Subscribe("server.timeout", func(c *config.Config) { n.server.SetIdleTimeout(c.Server.Timeout) })
 	live.Subscribe("server.output_limit", func(c *config.Config) { n.server.SetOutputLimit(int(c.Server.OutputLimit)) })
