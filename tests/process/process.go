@@ -11,7 +11,6 @@
 package process
 
 import (
-	"context"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -20,6 +19,7 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
+	"slices"
 	"strconv"
 	"strings"
 	"sync"
@@ -34,6 +34,9 @@ const patience = 30 * time.Second
 
 // pause lies between two looks at something that gives no event.
 const pause = 10 * time.Millisecond
+
+// web gives up soon: whoever listens on an address of a node may not be a node.
+var web = http.Client{Timeout: time.Second}
 
 // binaryVariable names the program for the tests of one package.
 const binaryVariable = "KVTEST_BINARY"
@@ -69,7 +72,7 @@ type Node struct {
 	Settings                   []string
 
 	t     testing.TB
-	shell string // runs before the program in the same process, if not empty
+	under []string // a command that runs the program, whose arguments follow
 
 	mu     sync.Mutex
 	cmd    *exec.Cmd
@@ -97,9 +100,10 @@ func New(t testing.TB, name string, settings ...string) *Node {
 // Data is the data directory.
 func (n *Node) Data() string { return filepath.Join(n.Dir, "data") }
 
-// Under lets a shell command run before the program in the same process: ulimit.
-func (n *Node) Under(command string) *Node {
-	n.shell = command
+// Under lets a command run the program: it is called with the program and its
+// arguments after its own, and must become the program, as env and nice do.
+func (n *Node) Under(command ...string) *Node {
+	n.under = command
 	return n
 }
 
@@ -110,10 +114,8 @@ func (n *Node) launch() error {
 	for _, s := range n.Settings {
 		args = append(args, "--"+s)
 	}
-	cmd := exec.Command(Binary(), args...)
-	if n.shell != "" {
-		cmd = exec.Command("bash", append([]string{"-c", n.shell + ` && exec "$@"`, "bash", Binary()}, args...)...)
-	}
+	args = slices.Concat(n.under, []string{Binary()}, args)
+	cmd := exec.Command(args[0], args[1:]...)
 	cmd.Dir = n.Dir
 	for _, e := range os.Environ() {
 		if !strings.HasPrefix(e, "KVSTORE_") {
@@ -166,7 +168,7 @@ func (n *Node) TryStart() error {
 			return fmt.Errorf("ended: %v: %s", n.err, lines[len(lines)-1])
 		case <-time.After(pause):
 		}
-		if response, err := http.Get("http://" + n.Admin + "/readyz"); err == nil {
+		if response, err := web.Get("http://" + n.Admin + "/readyz"); err == nil {
 			response.Body.Close()
 			if response.StatusCode == http.StatusOK {
 				return nil
@@ -305,13 +307,7 @@ type nodeList struct {
 }
 
 func (n *Node) nodes() (nodeList, error) {
-	ctx, cancel := context.WithTimeout(context.Background(), time.Second)
-	defer cancel()
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+n.Admin+"/v1/nodes", nil)
-	if err != nil {
-		return nodeList{}, err
-	}
-	response, err := http.DefaultClient.Do(request)
+	response, err := web.Get("http://" + n.Admin + "/v1/nodes")
 	if err != nil {
 		return nodeList{}, err
 	}
