@@ -236,15 +236,6 @@ func (o *readOp) choose(from uint64) int {
 	return first(usable&from, prompt&from)
 }
 
-// hedgeAfter is when the slowest that is likely to be asked is overdue.
-func (o *readOp) hedgeAfter() time.Duration {
-	_, from := o.tally.missing(o.asked)
-	if place := o.choose(from); place >= 0 {
-		return o.v.peerAt(o.part, place).overdue()
-	}
-	return unknownLate
-}
-
 // send asks one replica. The caller holds mu.
 func (o *readOp) send(place int) {
 	bit := uint64(1) << uint(place)
@@ -449,57 +440,6 @@ func (o *readOp) wake(id uint64, why alarm) {
 	o.mu.Unlock()
 	o.finish(ErrTimeout)
 }
-
-// giveUp tells of the replicas that have not answered, which others are asked
-// for, whatever the budget: who is told of is asked no more. The caller holds mu,
-// which giveUp gives up.
-func (o *readOp) giveUp() {
-	if o.repair {
-		o.mu.Unlock()
-		return
-	}
-	var silent [maxPlaces]ring.NodeID
-	n := 0
-	for set := o.asked &^ o.tally.ok &^ o.tally.bad; set != 0; set &= set - 1 {
-		if place := bits.TrailingZeros64(set); int8(place) != o.v.own[o.part] {
-			silent[n] = o.v.peerAt(o.part, place).id
-			n++
-		}
-	}
-	if place := o.choose(o.tally.groups[0].members &^ o.asked &^ o.tally.bad); place >= 0 {
-		o.send(place)
-	}
-	c := o.c
-	o.mu.Unlock()
-	for _, id := range silent[:n] {
-		c.o.TimedOut(id)
-	}
-}
-
-// hedge asks one replica more than needed. The caller holds mu, which hedge
-// gives up.
-func (o *readOp) hedge() {
-	defer o.mu.Unlock()
-	place := o.choose(o.tally.groups[0].members &^ o.asked &^ o.tally.bad)
-	if o.repair || place < 0 || !o.c.budget.take(o.c.Metrics.Reads.Load(), o.c.Metrics.Hedges.Load()) {
-		return
-	}
-	o.c.Metrics.Hedges.Add(1)
-	o.send(place)
-}
-
-// hedgeBudget keeps hedged reads within a share of all reads.
-type hedgeBudget struct{}
-
-const (
-	// hedgeShare is the share of reads that may be hedged: one in twenty.
-	hedgeShare = 20
-	// hedgeFree lets a quiet node hedge at all.
-	hedgeFree = 10
-)
-
-// take reports whether one more read may be hedged.
-func (hedgeBudget) take(reads, hedges uint64) bool { return hedges < hedgeFree+reads/hedgeShare }
 
 // finish answers whoever asked and gives the read back. No lock is held.
 func (o *readOp) finish(err error) {

@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"slices"
 	"sync"
 	"time"
 
@@ -161,22 +160,6 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 
 // depends reports whether the reply or the effect depends on what was there.
 func (w *writeOp) depends() bool { return w.op.Depends == nil || w.op.Depends(w.args) }
-
-// mend makes the object cover what stale replicas held, which this write meant to
-// replace and had not seen. It is no new event: whoever has read this write may
-// have replaced it since without our knowledge, and a new event would bring it
-// back. What is newer than this write stays, and wins; then the write was never
-// in force at those replicas and cannot be acknowledged.
-func (w *writeOp) mend(o *version.Object) {
-	newest := w.seen.Newest()
-	if newest != nil && newest.Dot.Compare(w.dot) > 0 && o.Has(newest.Dot) {
-		w.beaten = true
-	}
-	if w.beaten || w.passed {
-		return
-	}
-	o.Siblings = slices.DeleteFunc(o.Siblings, func(s version.Sibling) bool { return s.Dot != w.dot && w.seen.Has(s.Dot) })
-}
 
 // event makes the write event that the call decided on.
 func (w *writeOp) event(o *version.Object) error {
@@ -385,18 +368,6 @@ func (w *writeOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
 	w.settle()
 }
 
-// hear notes what a stale replica holds. The caller holds mu.
-func (w *writeOp) hear(held []byte) {
-	var o version.Object
-	if err := o.Decode(held); err != nil {
-		return
-	}
-	w.stale = true
-	before := w.heard
-	w.heard = version.Object{}
-	version.Merge(&w.heard, &before, o.Clone())
-}
-
 // settle ends the write if its fate is known. The caller holds mu, which settle
 // gives up.
 func (w *writeOp) settle() {
@@ -420,21 +391,6 @@ func (w *writeOp) settle() {
 		w.mu.Unlock()
 		w.finish(ErrTimeout)
 	}
-}
-
-// again begins the second run of a write that replicas found stale. Its client
-// has no answer: while the origin's acknowledgement is out, which may have
-// completed the request there, there is no second run. The caller holds mu,
-// which again gives up.
-func (w *writeOp) again() {
-	var seen version.Object
-	version.Merge(&seen, &w.seen, &w.heard)
-	w.seen = *seen.Clone()
-	w.release()
-	w.mu.Unlock()
-	w.c.Metrics.StaleWrites.Add(1)
-	w.v.unsettled[w.part].Store(true)
-	w.c.o.Replica.Do(w)
 }
 
 // lost implements waiter.
