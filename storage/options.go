@@ -52,7 +52,7 @@ type Options struct {
 	// FS is the file system; the operating system's by default.
 	FS    vfs.FS
 	Fsync SyncPolicy
-	// Compression of table blocks: "s2" (default), "zstd" or "none".
+	// Compression of table blocks: "s2" (default), "zstd" or "none". Level 0 is not compressed.
 	Compression string
 	// MemtableSize is how many bytes of writes are collected in memory before they become a table; default 64 MiB.
 	MemtableSize int64

@@ -138,7 +138,12 @@ func (b *builder) begin() error {
 		return err
 	}
 	b.file = f
-	b.writer = sstable.NewWriter(f, sstable.WriterOptions{BlockSize: b.db.options.BlockSize, Compression: b.db.options.Compression})
+	o := sstable.WriterOptions{BlockSize: b.db.options.BlockSize, Compression: b.db.options.Compression}
+	if b.level == 0 {
+		// What is flushed is soon merged into the levels below; until then its room is less dear than the time.
+		o.Compression = "none"
+	}
+	b.writer = sstable.NewWriter(f, o)
 	return nil
 }
 

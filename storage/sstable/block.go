@@ -4,6 +4,8 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math"
+	"math/bits"
+	"slices"
 
 	"kvstore/storage/entry"
 )
@@ -20,12 +22,11 @@ type blockBuilder struct {
 }
 
 type row struct {
-	start      int // of the key in bytes
-	keyLen     int
-	valueLen   int
-	seq        uint64
-	kind       entry.Kind
-	headLength int
+	start    int // of the key in bytes
+	keyLen   int
+	valueLen int
+	seq      uint64
+	kind     entry.Kind
 }
 
 func (b *blockBuilder) add(key []byte, seq uint64, kind entry.Kind, value []byte) {
@@ -70,28 +71,30 @@ func (b *blockBuilder) finish(dst []byte) []byte {
 	if n > 0 {
 		dst = append(dst, b.key(0)[:prefix]...)
 	}
+	width := 2 + 2*wide
+	start := len(dst)
+	size := n*(fingerSize+width) + total
+	dst = slices.Grow(dst, size)[:start+size]
+	fingers := dst[start:]
+	offsets := fingers[n*fingerSize:]
+	rows := offsets[n*width:]
+	at := 0
 	for i := range b.rows {
-		dst = binary.BigEndian.AppendUint16(dst, finger(b.key(i)[prefix:]))
-	}
-	offset := 0
-	for i := range b.rows {
+		r := &b.rows[i]
+		kept := b.bytes[r.start+prefix : r.start+r.keyLen+r.valueLen]
+		binary.BigEndian.PutUint16(fingers[i*fingerSize:], finger(kept[:r.keyLen-prefix]))
 		if wide == 1 {
-			dst = binary.LittleEndian.AppendUint32(dst, uint32(offset))
+			binary.LittleEndian.PutUint32(offsets[4*i:], uint32(at))
 		} else {
-			dst = binary.LittleEndian.AppendUint16(dst, uint16(offset))
+			binary.LittleEndian.PutUint16(offsets[2*i:], uint16(at))
 		}
-		r := &b.rows[i]
-		offset += r.headLength + r.keyLen - prefix + r.valueLen
+		at += binary.PutUvarint(rows[at:], (r.seq-base)<<2|uint64(r.kind))
+		at += binary.PutUvarint(rows[at:], uint64(r.keyLen-prefix))
+		at += binary.PutUvarint(rows[at:], uint64(r.valueLen))
+		at += copy(rows[at:], kept)
 	}
-	if offset != total {
+	if at != total {
 		panic("sstable: a block was laid out wrongly")
-	}
-	for i := range b.rows {
-		r := &b.rows[i]
-		dst = binary.AppendUvarint(dst, (r.seq-base)<<2|uint64(r.kind))
-		dst = binary.AppendUvarint(dst, uint64(r.keyLen-prefix))
-		dst = binary.AppendUvarint(dst, uint64(r.valueLen))
-		dst = append(dst, b.bytes[r.start+prefix:r.start+r.keyLen+r.valueLen]...)
 	}
 	return dst
 }
@@ -103,18 +106,14 @@ func (b *blockBuilder) layout(base uint64, prefix int) (wide, total int) {
 		if total > math.MaxUint16 {
 			wide = 1
 		}
-		r.headLength = uvarintLen((r.seq-base)<<2|uint64(r.kind)) + uvarintLen(uint64(r.keyLen-prefix)) + uvarintLen(uint64(r.valueLen))
-		total += r.headLength + r.keyLen - prefix + r.valueLen
+		total += uvarintLen((r.seq-base)<<2|uint64(r.kind)) + uvarintLen(uint64(r.keyLen-prefix)) + uvarintLen(uint64(r.valueLen))
+		total += r.keyLen - prefix + r.valueLen
 	}
 	return wide, total
 }
 
 func uvarintLen(x uint64) int {
-	n := 1
-	for ; x >= 0x80; x >>= 7 {
-		n++
-	}
-	return n
+	return (bits.Len64(x|1) + 6) / 7
 }
 
 func commonPrefix(a, b []byte) int {

@@ -53,7 +53,18 @@ type encoder struct {
 	kind byte
 	zstd *zstd.Encoder
 	buf  []byte
+	// misses counts the data blocks in a row that hardly shrank, and skip those to be left as they are before another is
+	// tried.
+	misses, skip int
 }
+
+const (
+	// patience is how many data blocks in a row must hardly shrink before some are left untried. Keys are spread by a
+	// hash, so neighbouring blocks are alike; but where a block is one value, a few unlike ones come together by chance.
+	patience = 4
+	// maxSkip bounds how many blocks are left untried: a table whose second half compresses still does.
+	maxSkip = 32
+)
 
 func newEncoder(compression string) (*encoder, error) {
 	kind, err := compressionOf(compression)
@@ -70,24 +81,52 @@ func newEncoder(compression string) (*encoder, error) {
 	return e, nil
 }
 
-// seal returns the bytes of a block for the file, valid until the next call. Contents that hardly shrink stay as they are.
-func (e *encoder) seal(offset uint64, raw []byte) []byte {
-	out, kind := e.buf[:0], e.kind
-	switch kind {
-	case compressS2:
+// seal makes the contents at dst[start:] a block of the file at an offset, in place. Contents that hardly shrink stay as they
+// are.
+func (e *encoder) seal(dst []byte, start int, offset uint64) []byte {
+	raw := dst[start:]
+	length, kind := len(raw), compressNone
+	if e.kind != compressNone {
+		if out := e.compress(raw); len(out) <= length-length/8 {
+			dst, kind = append(dst[:start], out...), e.kind
+		}
+	}
+	dst = append(dst, kind)
+	dst = binary.LittleEndian.AppendUint32(dst, uint32(length))
+	return binary.LittleEndian.AppendUint32(dst, blockSum(offset, dst[start:]))
+}
+
+// sealData is seal for data blocks, of which there are many: when they do not shrink, most are not tried.
+func (e *encoder) sealData(dst []byte, start int, offset uint64) []byte {
+	kind := e.kind
+	if e.skip > 0 {
+		e.skip--
+		e.kind = compressNone
+	}
+	tried, length := e.kind != compressNone, len(dst)-start
+	dst = e.seal(dst, start, offset)
+	e.kind = kind
+	if tried {
+		if len(dst)-start < length+trailerSize {
+			e.misses = 0
+		} else if e.misses++; e.misses >= patience {
+			e.skip = min(maxSkip, 1<<min(e.misses-patience, 16))
+		}
+	}
+	return dst
+}
+
+// compress returns raw compressed, valid until the next call.
+func (e *encoder) compress(raw []byte) []byte {
+	out := e.buf[:0]
+	if e.kind == compressZstd {
+		out = e.zstd.EncodeAll(raw, out)
+	} else {
 		if need := s2.MaxEncodedLen(len(raw)); cap(out) < need {
-			out = make([]byte, 0, need+trailerSize)
+			out = make([]byte, 0, need)
 		}
 		out = s2.Encode(out[:cap(out)], raw)
-	case compressZstd:
-		out = e.zstd.EncodeAll(raw, out)
 	}
-	if kind == compressNone || len(out) > len(raw)-len(raw)/8 {
-		kind, out = compressNone, append(out[:0], raw...)
-	}
-	out = append(out, kind)
-	out = binary.LittleEndian.AppendUint32(out, uint32(len(raw)))
-	out = binary.LittleEndian.AppendUint32(out, blockSum(offset, out))
 	if e.buf = out[:0]; cap(out) > keepBuffer {
 		e.buf = nil
 	}

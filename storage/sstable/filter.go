@@ -3,8 +3,8 @@ package sstable
 import (
 	"encoding/binary"
 	"math/bits"
+	"slices"
 
-	"github.com/bits-and-blooms/bitset"
 	"github.com/bits-and-blooms/bloom/v3"
 	"github.com/cespare/xxhash/v2"
 )
@@ -55,20 +55,18 @@ func appendFilter(dst []byte, hashes []uint64, bitsPerKey int) []byte {
 	}
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(cells))
 	dst = binary.LittleEndian.AppendUint32(dst, uint32(probes))
-	words := make([]uint64, cells*cellWords)
+	if cells == 0 {
+		return dst
+	}
+	start := len(dst)
+	dst = slices.Grow(dst, cells*cellSize)[:start+cells*cellSize]
+	clear(dst[start:])
 	for _, h := range hashes {
-		if cells == 0 {
-			break
-		}
-		cell := cellOf(h, uint32(cells)) * cellWords
-		set := bitset.From(words[cell : cell+cellWords])
+		cell := (*[cellSize]byte)(dst[start+cellOf(h, uint32(cells))*cellSize:])
 		locs := locations(h)
 		for _, l := range locs[:probes] {
-			set.Set(uint(l))
+			cell[l/8] |= 1 << (l % 8)
 		}
-	}
-	for _, w := range words {
-		dst = binary.LittleEndian.AppendUint64(dst, w)
 	}
 	return dst
 }

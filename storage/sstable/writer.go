@@ -51,9 +51,9 @@ type Writer struct {
 	hashes     []uint64 // of the keys in the open partition
 
 	offset uint64 // where the next block begins
-	out    []byte // not yet written to the file, at most writeSize
-	buf    []byte
-	err    error
+	// out is what is not yet written to the file: blocks are laid out, compressed and sealed at its end.
+	out []byte
+	err error
 }
 
 // NewWriter returns a writer to an empty file, which the caller closes.
@@ -134,13 +134,13 @@ func (w *Writer) Finish() (Info, error) {
 		w.finishPartition()
 	}
 	var f footer
-	w.buf = w.top.finish(w.buf[:0])
-	f.top = w.writeBlock(w.buf)
+	f.top = w.seal(w.top.finish(w.out))
 	f.ranges = w.writeRanges()
-	w.buf = w.info.appendTo(w.buf[:0])
-	f.properties = w.writeBlock(w.buf)
-	w.write(f.append(nil))
-	w.flush()
+	f.properties = w.seal(w.info.appendTo(w.out))
+	start := len(w.out)
+	w.out = f.append(w.out)
+	w.offset += uint64(len(w.out) - start)
+	w.toFile()
 	if w.err == nil {
 		if err := w.file.Sync(); err != nil {
 			w.fail(fmt.Errorf("sync table: %w", err))
@@ -172,17 +172,15 @@ func (w *Writer) writeRanges() handle {
 		b.add(d.Lo, d.Seq, entry.KindDelete, d.Hi)
 	}
 	w.info.Ranges = uint64(len(w.ranges))
-	return w.writeBlock(b.finish(nil))
+	return w.seal(b.finish(w.out))
 }
 
 // finishData writes the open data block.
 func (w *Writer) finishData() {
-	w.buf = w.data.finish(w.buf[:0])
+	start := len(w.out)
+	w.pending = w.written(w.encoder.sealData(w.data.finish(w.out), start, w.offset))
+	w.hasPending = true
 	w.data.reset()
-	w.pending, w.hasPending = w.writeBlock(w.buf), true
-	if cap(w.buf) > keepBuffer {
-		w.buf = nil
-	}
 }
 
 // indexPending gives the last data block its row in the index, knowing the key that follows it (nil at the end).
@@ -199,12 +197,11 @@ func (w *Writer) indexPending(next []byte) {
 }
 
 func (w *Writer) finishPartition() {
-	w.buf = appendFilter(w.buf[:0], w.hashes, max(w.options.BloomBitsPerKey, 0))
+	h := w.seal(w.index.finish(appendFilter(w.out, w.hashes, max(w.options.BloomBitsPerKey, 0))))
 	w.hashes = w.hashes[:0]
-	w.buf = w.index.finish(w.buf)
 	last := w.index.key(len(w.index.rows) - 1)
 	var value [20]byte
-	w.top.add(last, 0, entry.KindSet, appendHandle(value[:0], w.writeBlock(w.buf)))
+	w.top.add(last, 0, entry.KindSet, appendHandle(value[:0], h))
 	w.index.reset()
 }
 
@@ -216,35 +213,27 @@ func separator(a, b []byte) []byte {
 	return a
 }
 
-func (w *Writer) writeBlock(raw []byte) handle {
-	if w.err != nil {
-		return handle{}
+// seal makes a block of the contents that out has beyond w.out.
+func (w *Writer) seal(out []byte) handle {
+	return w.written(w.encoder.seal(out, len(w.out), w.offset))
+}
+
+// written takes over out, which is w.out with one more block, and hands it to the file when there is enough.
+func (w *Writer) written(out []byte) handle {
+	h := handle{w.offset, uint32(len(out) - len(w.out))}
+	w.offset += uint64(h.length)
+	w.out = out
+	if len(out) >= writeSize {
+		w.toFile()
 	}
-	sealed := w.encoder.seal(w.offset, raw)
-	h := handle{w.offset, uint32(len(sealed))}
-	w.write(sealed)
 	return h
 }
 
-func (w *Writer) write(data []byte) {
-	w.offset += uint64(len(data))
-	if len(w.out)+len(data) > writeSize {
-		w.toFile(w.out)
-		w.out = w.out[:0]
+func (w *Writer) toFile() {
+	data := w.out
+	if w.out = data[:0]; cap(data) > keepBuffer {
+		w.out = nil
 	}
-	if len(data) > writeSize {
-		w.toFile(data) // a huge value is not copied once more
-		return
-	}
-	w.out = append(w.out, data...)
-}
-
-func (w *Writer) flush() {
-	w.toFile(w.out)
-	w.out = nil
-}
-
-func (w *Writer) toFile(data []byte) {
 	if w.err != nil || len(data) == 0 {
 		return
 	}
