@@ -335,6 +335,9 @@ func (n *Node) keepRing() {
 			again.Reset(time.Second)
 		}
 		n.resolveProposal()
+		if n.ctx.Err() != nil {
+			return // it is leaving, and gossip forgets who has left
+		}
 		if self := n.meta(); n.gossip.Self().Epoch != self.Epoch {
 			if err := n.gossip.UpdateMeta(self); err != nil {
 				n.log.Error().Err(err).Msg("gossip does not take the node's description")
