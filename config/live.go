@@ -2,6 +2,7 @@ package config
 
 import (
 	"fmt"
+	"maps"
 	"path"
 	"strconv"
 	"strings"
@@ -31,9 +32,7 @@ func NewLive(c *Config) *Live { return &Live{config: *c.clone()} }
 func (c *Config) clone() *Config {
 	d := *c
 	d.origins = make(map[string]string, len(c.origins))
-	for k, v := range c.origins {
-		d.origins[k] = v
-	}
+	maps.Copy(d.origins, c.origins)
 	return &d
 }
 

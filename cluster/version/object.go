@@ -3,7 +3,6 @@ package version
 import (
 	"bytes"
 	"cmp"
-	"slices"
 )
 
 // Kind says what a sibling carries.
@@ -125,10 +124,4 @@ func (o *Object) find(d Dot) (index int, found bool) {
 		}
 	}
 	return len(o.Siblings), false
-}
-
-// insert puts s in its place.
-func (o *Object) insert(s Sibling) {
-	i, _ := o.find(s.Dot)
-	o.Siblings = slices.Insert(o.Siblings, i, s)
 }

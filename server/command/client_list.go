@@ -1,6 +1,7 @@
 package command
 
 import (
+	"slices"
 	"strconv"
 	"time"
 
@@ -59,12 +60,7 @@ func (f *clientFilter) takes(s *Session, self uint64, now time.Time) bool {
 }
 
 func containsID(ids []uint64, id uint64) bool {
-	for _, i := range ids {
-		if i == id {
-			return true
-		}
-	}
-	return false
+	return slices.Contains(ids, id)
 }
 
 // parseType reads a type of client, of which only normal ones exist.

@@ -150,7 +150,7 @@ func TestKeysOfACall(t *testing.T) {
 		{"get a", 1, 1}, {"mget a b c", 3, 1}, {"mset a 1 b 2", 2, 1}, {"rename a b", 2, 1}, {"keys *", 0, 0}, {"mget", 0, 0},
 	} {
 		var args [][]byte
-		for _, w := range strings.Fields(tt.call) {
+		for w := range strings.FieldsSeq(tt.call) {
 			args = append(args, []byte(w))
 		}
 		if n, first, _ := table.Lookup(args[0]).Keys(args); n != tt.n || first != tt.first {
