@@ -43,6 +43,7 @@ type job struct {
 	output   int
 	bottom   bool
 	move     bool
+	paced    bool // nobody waits for it
 	discard  bool // the inputs hold nothing that anyone can see
 	cutter   compaction.Cutter
 	unranged []uint64
@@ -144,7 +145,9 @@ func (d *DB) chooseUrgent(s *readState, l compaction.Levels) (*job, bool) {
 		return j, true
 	}
 	if p, ok := compaction.Pick(l, d.shape()); ok {
-		return d.jobOf(s.version, &p), true
+		j := d.jobOf(s.version, &p)
+		j.paced = true
+		return j, true
 	}
 	return d.chooseRewrite(s, l)
 }
@@ -196,6 +199,9 @@ func (d *DB) perform(j *job, s *readState) error {
 		read += t.Size
 	}
 	b := builder{db: d, level: j.output, cutter: j.cutter}
+	if j.paced {
+		b.pacer = newPacer(d)
+	}
 	if len(j.inputs) > 0 && !j.move && !j.discard {
 		it := compaction.NewMerge(j.iterators()...)
 		tables, err := b.build(it, d.sieve(s, s.version.flushed, j.bottom), d.quit)

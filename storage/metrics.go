@@ -13,7 +13,7 @@ type counters struct {
 	logWrites, logBytes, syncs                    atomic.Int64
 	flushes, flushBytes                           atomic.Int64
 	compactions, compactionRead, compactionWrites atomic.Int64
-	compactionErrors                              atomic.Int64
+	compactionErrors, compactionRest              atomic.Int64
 	syncTime                                      histogram
 }
 
@@ -41,6 +41,8 @@ type Metrics struct {
 	// Compactions counts those that finished, CompactionRead and CompactionWritten the bytes of tables they read and
 	// wrote.
 	Compactions, CompactionRead, CompactionWritten, CompactionErrors int64
+	// CompactionRest is how long compactions paused for the sake of writers and readers.
+	CompactionRest time.Duration
 	// Visible is the last operation readers see, Durable the last that survives a loss of power.
 	Visible, Durable LSN
 }
@@ -95,8 +97,8 @@ func (d *DB) Metrics() Metrics {
 		LogWrites: c.logWrites.Load(), LogBytes: c.logBytes.Load(), Syncs: c.syncs.Load(), SyncTime: c.syncTime.value(),
 		Flushes: c.flushes.Load(), FlushBytes: c.flushBytes.Load(),
 		Compactions: c.compactions.Load(), CompactionRead: c.compactionRead.Load(), CompactionWritten: c.compactionWrites.Load(),
-		CompactionErrors: c.compactionErrors.Load(),
-		Visible:          LSN(d.visible.Load()), Durable: LSN(d.durable.Load()),
+		CompactionErrors: c.compactionErrors.Load(), CompactionRest: time.Duration(c.compactionRest.Load()),
+		Visible: LSN(d.visible.Load()), Durable: LSN(d.durable.Load()),
 	}
 	d.mu.Lock()
 	m.Snapshots = len(d.snapshots)

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"fmt"
+	"runtime"
 
 	"kvstore/storage/compaction"
 	"kvstore/storage/corrupt"
@@ -62,6 +63,8 @@ type builder struct {
 	level int
 	// cutter says where a table of a level below 0 ends.
 	cutter compaction.Cutter
+	// pacer makes the work rest for the sake of others; nil for what others wait for.
+	pacer *pacer
 
 	number uint64
 	file   vfs.File
@@ -91,17 +94,20 @@ func (b *builder) build(it entry.Iterator, keep sieve, stop <-chan struct{}) ([]
 }
 
 func (b *builder) run(it entry.Iterator, keep sieve, stop <-chan struct{}) error {
-	// stopInterval is how many records pass between two looks at stop.
-	const stopInterval = 1024
+	// yieldInterval is how many records pass before whoever else wants this processor gets it. That is some fifty
+	// microseconds; by itself the scheduler would let an event loop wait for ten milliseconds.
+	const yieldInterval = 128
 	b.clean = keep.clean
 	n := 0
 	for ok := it.First(); ok; ok = it.Next() {
-		if n++; n%stopInterval == 0 {
+		if n++; n%yieldInterval == 0 {
 			select {
 			case <-stop:
 				return ErrClosed
 			default:
 			}
+			b.pacer.rest(stop)
+			runtime.Gosched()
 		}
 		key := it.Key()
 		if !keep.Keep(key, it.Seq(), it.Kind()) {
