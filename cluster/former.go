@@ -34,6 +34,9 @@ const (
 	joinWithin = 5 * time.Second
 	// joinAgain is the time between attempts.
 	joinAgain = 100 * time.Millisecond
+	// askAgain is the number of attempts after which gossip asks cluster.join
+	// again: the node that answered there may have been about to leave.
+	askAgain = 20
 	// stepWithin bounds one step at one member.
 	stepWithin = time.Second
 	// holdsData is the reason that is final.
@@ -86,7 +89,7 @@ func (n *Node) adopt(r *ring.Ring) error {
 // join asks the cluster to take this node in until it does, or says why never.
 func (n *Node) join() {
 	said := ""
-	for {
+	for attempt := 1; ; attempt++ {
 		err := n.joinOnce()
 		switch {
 		case err == nil || n.ring.Load() != nil || n.ctx.Err() != nil:
@@ -97,6 +100,9 @@ func (n *Node) join() {
 		case err.Error() != said:
 			said = err.Error()
 			n.log.Info().Err(err).Msg("not in the ring yet")
+		}
+		if attempt%askAgain == 0 {
+			_, _ = n.gossip.Join(n.o.Join) // its failure is that nobody answers, which is said above
 		}
 		select {
 		case <-n.ctx.Done():
