@@ -201,13 +201,21 @@ func (w *World) whole() bool {
 		if node == nil || len(node.Ring().Members) != len(w.machines) {
 			return false
 		}
-		for _, other := range w.machines {
-			if other != m && (m.process.rpc == nil || !m.process.rpc.Connected(other.id())) {
+		for other := range w.machines {
+			if !w.connected(m.index, other) {
 				return false
 			}
 		}
 	}
 	return true
+}
+
+// connected reports whether two machines take requests and each says that the
+// other is up.
+func (w *World) connected(a, b int) bool {
+	x, y := w.machines[a], w.machines[b]
+	return x.up() != nil && y.up() != nil &&
+		(a == b || x.process.rpc.Connected(y.id()) && y.process.rpc.Connected(x.id()))
 }
 
 // work lets the clients do their operations while faults come and go.
