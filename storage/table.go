@@ -46,7 +46,7 @@ func (d *DB) openTable(m manifest.Table) (*table, error) {
 	}
 	var r *sstable.Reader
 	if err == nil {
-		r, err = sstable.Open(f, size, sstable.ReaderOptions{Cache: d.cache, FileNum: m.Number, Name: name})
+		r, err = sstable.Open(f, size, sstable.ReaderOptions{Cache: d.cache, FileNum: m.Number, Name: name, Hot: m.Level <= 1})
 	}
 	if err != nil {
 		f.Close()
@@ -173,7 +173,7 @@ func (b *builder) finish() error {
 			t.clean = b.clean
 			b.done = append(b.done, t)
 			b.bytes += info.Size
-			return nil
+			return t.reader.Warm()
 		}
 	}
 	b.db.keeper.remove(b.db.name(tableName(b.number)))

@@ -22,6 +22,8 @@ type Cache struct {
 	shift  uint
 	size   int64
 	region *region
+	// pinned counts the bytes of pinned blocks.
+	pinned atomic.Int64
 }
 
 // Metrics are the counts since the cache was made, and its present state.
@@ -31,8 +33,8 @@ type Metrics struct {
 	Evictions uint64
 	// Uncached counts blocks that found no room.
 	Uncached uint64
-	// Blocks and Bytes are what is held now, Size what may be.
-	Blocks, Bytes, Size int64
+	// Blocks and Bytes are what is held now, Size what may be. Pinned is how many of the bytes stay whatever comes.
+	Blocks, Bytes, Size, Pinned int64
 }
 
 // New returns a cache that takes about size bytes, all counted: blocks, headers and index.
@@ -93,7 +95,7 @@ func (c *Cache) EvictFile(file uint64) {
 
 // Metrics returns the state of all shards; they are read one after another.
 func (c *Cache) Metrics() Metrics {
-	m := Metrics{Size: c.size}
+	m := Metrics{Size: c.size, Pinned: c.pinned.Load()}
 	for i := range c.shards {
 		c.shards[i].addMetrics(&m)
 	}

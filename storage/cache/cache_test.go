@@ -65,9 +65,8 @@ func TestBlocksKeepTheirBytes(t *testing.T) {
 			}
 			if r.IntN(5000) == 0 {
 				c.EvictFile(file)
-				if h, ok := c.Get(file, offset); ok {
+				if _, ok := c.Get(file, offset); ok {
 					t.Fatalf("block %d/%d outlived its file", file, offset)
-					h.Release()
 				}
 			}
 			if step%1000 == 0 {
@@ -224,5 +223,50 @@ func BenchmarkMiss(b *testing.B) {
 		h := c.Alloc(1, i*4096, 4096)
 		h = c.Publish(h)
 		h.Release()
+	}
+}
+
+// TestPinned checks that pinned blocks stay where they are, within their share, while the rest of the cache turns.
+func TestPinned(t *testing.T) {
+	const size = 1 << 20
+	c := New(size)
+	defer c.Close()
+	var pins []Handle
+	for _, hot := range []bool{false, true} {
+		for i := uint64(len(pins)); ; i++ {
+			h, _ := load(c, 1, i)
+			if !c.Pin(&h, hot) {
+				h.Release()
+				break
+			}
+			pins = append(pins, h)
+		}
+		limit := int64(size / coldShare)
+		if hot {
+			limit = size / pinShare
+		}
+		if n := c.Metrics().Pinned; n > limit || n < limit/2 {
+			t.Errorf("hot %v: %d bytes are pinned of %d", hot, n, limit)
+		}
+	}
+	for range 3 {
+		for i := range uint64(1000) {
+			h, _ := load(c, 2, i)
+			h.Release()
+		}
+		checkRings(t, c)
+	}
+	if m := c.Metrics(); m.Uncached > 0 || m.Bytes < size/2 {
+		t.Errorf("%+v", m)
+	}
+	for i := range pins {
+		if !intact(pins[i].Data(), 1, uint64(i)) {
+			t.Errorf("pinned block %d changed", i)
+		}
+		c.Unpin(&pins[i])
+	}
+	heap := Heap(10)
+	if m := c.Metrics(); m.Pinned != 0 || c.Pin(&heap, true) {
+		t.Errorf("a block outside the cache was pinned, or %d bytes are still", m.Pinned)
 	}
 }

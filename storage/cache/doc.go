@@ -25,5 +25,8 @@
 // never found, and is gone when released. An open table holds its top index from Alloc to its end without Publish, so that
 // this memory is counted too.
 //
+// Some blocks are asked for by most reads, the filters of the upper levels above all. Their holder may pin them: then the
+// hold lasts as long as he likes, and he looks at them without the cache. A quarter of the cache at most is pinned.
+//
 // All methods may be called concurrently. A Handle belongs to one goroutine.
 package cache

@@ -89,7 +89,7 @@ func BenchmarkNext(b *testing.B) {
 	b.ReportAllocs()
 	for b.Loop() {
 		if !ok {
-			ok = it.First()
+			it.First()
 		}
 		ok = it.Next()
 	}

@@ -210,6 +210,56 @@ func (b *block) row(i int) (r rowView, ok bool) {
 	return r, r.kind <= entry.KindSet
 }
 
+// isKey reports whether a row's key is key.
+func (b *block) isKey(r *rowView, key []byte) bool {
+	n := len(b.prefix)
+	return len(key) == n+len(r.suffix) && string(key[n:]) == string(r.suffix) && string(key[:n]) == string(b.prefix)
+}
+
+// firstFinger returns the first row whose finger is not below f. Tokens are uniform, so the row is mostly where the
+// finger's place between the first and the last one says, or next to it; from there the steps double.
+func (b *block) firstFinger(f uint16) int {
+	if b.n == 0 || f <= b.finger(0) {
+		return 0
+	}
+	low, high := 1, b.n-1 // the bounds of the answer
+	first, last := b.finger(0), b.finger(high)
+	if f > last {
+		return b.n
+	}
+	i := int(uint64(f-first) * uint64(high) / uint64(last-first))
+	if b.finger(i) < f {
+		low = i + 1
+		for step := 1; low < high; step *= 2 {
+			at := min(low+step-1, high)
+			if b.finger(at) >= f {
+				high = at
+				break
+			}
+			low = at + 1
+		}
+	} else {
+		high = i
+		for step := 1; low < high; step *= 2 {
+			at := max(high-step, low)
+			if b.finger(at) < f {
+				low = at + 1
+				break
+			}
+			high = at
+		}
+	}
+	for low < high {
+		middle := int(uint(low+high) / 2)
+		if b.finger(middle) < f {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low
+}
+
 // search returns the first row at or after (key, seq), n if there is none. It is not ok when a row it met is damaged.
 func (b *block) search(key []byte, seq uint64) (i int, ok bool) {
 	if len(key) < len(b.prefix) || !bytes.Equal(key[:len(b.prefix)], b.prefix) {
@@ -220,20 +270,12 @@ func (b *block) search(key []byte, seq uint64) (i int, ok bool) {
 	}
 	suffix := key[len(b.prefix):]
 	f := finger(suffix)
-	lo, hi := 0, b.n
-	for lo < hi {
-		mid := int(uint(lo+hi) / 2)
-		if b.finger(mid) < f {
-			lo = mid + 1
-		} else {
-			hi = mid
-		}
-	}
+	lo := b.firstFinger(f)
 	if lo == b.n || b.finger(lo) != f {
 		return lo, true
 	}
 	// Rows from lo on may have the same finger; the first after them is at most hi.
-	hi = lo + 1
+	hi := lo + 1
 	for hi < b.n && b.finger(hi) == f {
 		hi = min(b.n, hi+hi-lo)
 	}

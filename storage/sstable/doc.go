@@ -7,8 +7,9 @@
 // A data block holds records, a partition the index of up to 128 data blocks before it and a bloom filter of their keys,
 // the top index one row for each partition. A point read looks into the top index (held in memory while the table is open),
 // one partition (which mostly ends it when the key is absent) and one data block, the last two through the block cache.
-// So what a table keeps in memory beside the cache does not grow with its data: the top index, about 30 bytes for half a
-// megabyte, lies in the cache's memory too.
+// A partition that has been read is pinned there, parsed, as far as the cache allows that: then it is asked without a lock
+// and without a write to shared memory. The others come and go as data blocks do. So what a table keeps in memory beside
+// the cache is the top index, which lies in the cache's memory too, and a few dozen bytes for half a megabyte of data.
 //
 // # Blocks
 //
@@ -34,8 +35,9 @@
 //	02000000 02000000 0e00000000000000 0102 aa00 bb00 0000 0500 | 01 01 01 aa 78 | 08 01 00 bb
 //
 // Prefix compression is by block, not from row to row. Tokens are hashes: beyond what a whole block has in common two
-// neighbours share half a byte more, and in exchange every row can be reached at once. A search is a binary search over
-// the fingers, which lie in one or two cache lines, and most often one comparison of keys.
+// neighbours share half a byte more, and in exchange every row can be reached at once. A search begins where
+// the finger's value says that it should be among evenly spread ones, mostly a step or two from its place, and most often
+// ends with one comparison of keys.
 //
 // Index rows have a separator for key, at or after the last key of what they point to and before the first key of the
 // next, and a handle for value: uvarint offset and uvarint length with the nine bytes. The versions of one key may go on in

@@ -10,7 +10,6 @@ import (
 
 	"kvstore/storage/cache"
 	"kvstore/storage/corrupt"
-	"kvstore/storage/entry"
 	"kvstore/storage/vfs"
 )
 
@@ -24,6 +23,8 @@ type ReaderOptions struct {
 	Name string
 	// Decoder, which may be nil, saves each reader one of its own.
 	Decoder *Decoder
+	// Hot says that most reads of the engine ask this table, so that its partitions come first to be pinned.
+	Hot bool
 }
 
 // Reader reads one table.
@@ -40,10 +41,8 @@ type Reader struct {
 	ranges []RangeDel
 	held   cache.Handle // of top's memory
 	top    block
+	parts  []part // what the rows of top lead to
 }
-
-// errNotReady is how a reader that must not do I/O says that a block is not cached. It never leaves the package.
-var errNotReady = errors.New("a block is not in the cache")
 
 // Open reads the footer and top index of a table of size bytes. The reader owns the file from then on, after an error the
 // caller does.
@@ -87,6 +86,12 @@ func (r *Reader) open() error {
 	if r.top, ok = parseBlock(r.held.Data()); !ok {
 		return r.damage(r.footer.top.offset, "the top index cannot be read")
 	}
+	r.parts = make([]part, r.top.n)
+	for i := range r.parts {
+		if r.parts[i].at, err = r.child(&r.top, i, r.footer.top); err != nil {
+			return err
+		}
+	}
 	return r.readRanges()
 }
 
@@ -119,113 +124,13 @@ func (r *Reader) Ranges() []RangeDel { return r.ranges }
 
 // Close closes the file. No iterator may be open, and the reader may not be in use.
 func (r *Reader) Close() error {
+	r.unpin()
 	r.held.Release()
 	r.own.Close()
 	if err := r.file.Close(); err != nil {
 		return fmt.Errorf("close table %s: %w", r.options.Name, err)
 	}
 	return nil
-}
-
-// Get finds the newest record of key whose sequence number is at most seq, and appends its value to dst.
-func (r *Reader) Get(dst, key []byte, seq uint64) (value []byte, kind entry.Kind, entrySeq uint64, found bool, err error) {
-	return r.get(dst, key, seq, false)
-}
-
-// TryGet is Get without I/O: it is not ready when a block that it needs is not in the cache.
-func (r *Reader) TryGet(dst, key []byte, seq uint64) (value []byte, kind entry.Kind, entrySeq uint64, found, ready bool, err error) {
-	value, kind, entrySeq, found, err = r.get(dst, key, seq, true)
-	if err == errNotReady {
-		return dst, 0, 0, false, false, nil
-	}
-	return value, kind, entrySeq, found, true, err
-}
-
-func (r *Reader) get(dst, key []byte, seq uint64, cachedOnly bool) ([]byte, entry.Kind, uint64, bool, error) {
-	at, ok := r.top.search(key, entry.MaxSeq)
-	if !ok {
-		return dst, 0, 0, false, r.damage(r.footer.top.offset, "a row of the top index cannot be read")
-	}
-	if at == r.top.n {
-		return dst, 0, 0, false, nil
-	}
-	h, err := r.child(&r.top, at, r.footer.top)
-	if err != nil {
-		return dst, 0, 0, false, err
-	}
-	held, err := r.block(h, cachedOnly)
-	if err != nil {
-		return dst, 0, 0, false, err
-	}
-	data, more, err := r.lookInPartition(held.Data(), h, key)
-	held.Release()
-	if err != nil || data.length == 0 {
-		return dst, 0, 0, false, err
-	}
-	if held, err = r.block(data, cachedOnly); err != nil {
-		return dst, 0, 0, false, err
-	}
-	defer held.Release()
-	b, ok := parseBlock(held.Data())
-	if !ok {
-		return dst, 0, 0, false, r.damage(data.offset, "a block cannot be read")
-	}
-	i, ok := b.search(key, seq)
-	if !ok {
-		return dst, 0, 0, false, r.damage(data.offset, "a row cannot be read")
-	}
-	if i == b.n {
-		if more {
-			return r.getFurther(dst, key, seq, cachedOnly)
-		}
-		return dst, 0, 0, false, nil
-	}
-	v, ok := b.row(i)
-	if !ok {
-		return dst, 0, 0, false, r.damage(data.offset, "a row cannot be read")
-	}
-	if len(key) != len(b.prefix)+len(v.suffix) || !bytes.Equal(key[len(b.prefix):], v.suffix) || !bytes.HasPrefix(key, b.prefix) {
-		return dst, 0, 0, false, nil
-	}
-	return append(dst, v.value...), v.kind, v.seq, true, nil
-}
-
-// lookInPartition returns the data block that has the key if the table has it, or one of length 0. With more the key is
-// the block's separator, so its versions may go on in the next block.
-func (r *Reader) lookInPartition(data []byte, at handle, key []byte) (h handle, more bool, err error) {
-	p, ok := parsePartition(data)
-	if !ok {
-		return h, false, r.damage(at.offset, "a partition cannot be read")
-	}
-	if !p.mayHave(keyHash(key)) {
-		return h, false, nil
-	}
-	i, ok := p.index.search(key, entry.MaxSeq)
-	if !ok || i == p.index.n { // the partition's last separator is its row in the top index
-		return h, false, r.damage(at.offset, "the index does not agree with the one above")
-	}
-	v, ok := p.index.row(i)
-	if !ok {
-		return h, false, r.damage(at.offset, "a row of the index cannot be read")
-	}
-	more = len(key) == len(p.index.prefix)+len(v.suffix) && bytes.Equal(key[len(p.index.prefix):], v.suffix)
-	if h, ok = parseHandle(v.value, r.size-footerSize); !ok {
-		return h, false, r.damage(at.offset, "a row of the index points outside the file")
-	}
-	return h, more, nil
-}
-
-// getFurther is get for a key whose versions fill more than one block.
-func (r *Reader) getFurther(dst, key []byte, seq uint64, cachedOnly bool) ([]byte, entry.Kind, uint64, bool, error) {
-	i := r.newIter()
-	i.cachedOnly = cachedOnly
-	defer i.Close()
-	for ok := i.SeekGE(key); ok && bytes.Equal(i.Key(), key); ok = i.Next() {
-		if i.Seq() <= seq {
-			return append(dst, i.Value()...), i.Kind(), i.Seq(), true, nil
-		}
-	}
-	return dst, 0, 0, false, i.err
 }
 
 // child is the handle in a row of an index that was itself read from at.
