@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync/atomic"
 	"testing"
@@ -54,9 +55,7 @@ func TestFullDisk(t *testing.T) {
 		if err := db.WriteError(); err != nil {
 			t.Fatalf("writes are refused though there is room: %v", err)
 		}
-		for k, v := range fill(t, db, 200, 300) {
-			now[k] = v
-		}
+		maps.Copy(now, fill(t, db, 200, 300))
 		if err := db.Close(); err != nil {
 			t.Fatal(err)
 		}

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"maps"
 	"testing"
 
 	"go.uber.org/goleak"
@@ -23,9 +24,7 @@ func TestOnDisk(t *testing.T) {
 					t.Fatal(err)
 				}
 				compareAll(t, db, now)
-				for k, v := range fill(t, db, round*100, 150) {
-					now[k] = v
-				}
+				maps.Copy(now, fill(t, db, round*100, 150))
 				if round == 1 {
 					err = db.Compact()
 				}
