@@ -144,6 +144,11 @@ type look struct {
 
 func (l *look) Key() Key { return l.key }
 func (l *look) Keep()    {}
+
+// Late reports that somebody waits.
+func (l *look) Late() bool { return false }
+
+// Loaded implements Reader.
 func (l *look) Loaded(s *Scratch, err error) {
 	if err != nil {
 		l.loaded <- err.Error()
