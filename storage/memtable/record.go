@@ -76,17 +76,10 @@ type searchKey struct {
 }
 
 func newSearchKey(key []byte) searchKey {
-	k := searchKey{bytes: key}
-	if len(key) >= 8 {
-		k.prefix = binary.BigEndian.Uint64(key)
-		if k.prefix>>62 == 0 {
-			k.tag = uint32(k.prefix)
-			return k
-		}
-	} else {
-		for i, b := range key {
-			k.prefix |= uint64(b) << (56 - 8*i)
-		}
+	k := searchKey{bytes: key, prefix: keyPrefix(key)}
+	if len(key) >= 8 && k.prefix>>62 == 0 {
+		k.tag = uint32(k.prefix)
+		return k
 	}
 	// System keys share their first bytes, so their tag is a hash (FNV-1a) of the whole key.
 	h := uint32(2166136261)
@@ -95,6 +88,17 @@ func newSearchKey(key []byte) searchKey {
 	}
 	k.tag = h
 	return k
+}
+
+// keyPrefix is the first eight bytes of a key, big endian, with zeros after its end.
+func keyPrefix(key []byte) (prefix uint64) {
+	if len(key) >= 8 {
+		return binary.BigEndian.Uint64(key)
+	}
+	for i, b := range key {
+		prefix |= uint64(b) << (56 - 8*i)
+	}
+	return prefix
 }
 
 // nibble is the four bits at a bit position, zeros after the end of the key.

@@ -316,12 +316,15 @@ func BenchmarkNext(b *testing.B) {
 	}
 	it := table.NewIter()
 	ok := it.First()
+	var sum uint64
 	b.ReportAllocs()
 	for b.Loop() {
 		if !ok {
 			ok = it.First()
 			continue
 		}
+		value := it.Value()
+		sum += uint64(len(it.Key())) + it.Seq() + uint64(value[len(value)-1])
 		ok = it.Next()
 	}
 }
