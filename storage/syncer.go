@@ -2,6 +2,7 @@ package storage
 
 import (
 	"errors"
+	"runtime"
 	"sync"
 	"time"
 
@@ -19,8 +20,10 @@ type syncer struct {
 	// closed refuses more.
 	queue  []syncRequest
 	closed bool
-	// serving is the queue being served, kept for its memory; it belongs to the sync goroutine.
+	// serving is the queue being served, kept for its memory, and served how many it held the last time; they belong to
+	// the sync goroutine.
 	serving []syncRequest
+	served  int
 }
 
 type syncRequest struct {
@@ -61,6 +64,7 @@ func (d *DB) runSyncer() {
 	for {
 		select {
 		case <-d.syncer.c:
+			d.syncer.gather()
 		case <-ticker.C:
 		case <-d.quit:
 			d.syncer.mu.Lock()
@@ -73,12 +77,31 @@ func (d *DB) runSyncer() {
 	}
 }
 
+// gatherYields is how often the sync goroutine lets others run before a flush: a few microseconds against the hundreds
+// that a flush takes.
+const gatherYields = 16
+
+// gather gives those whom the last flush answered the time to come with their next commit, so that one flush serves
+// them all; the first of them woke the sync goroutine at once. A lone writer has nobody to wait for.
+func (s *syncer) gather() {
+	for range gatherYields {
+		s.mu.Lock()
+		waiting := len(s.queue)
+		s.mu.Unlock()
+		if waiting >= s.served {
+			return
+		}
+		runtime.Gosched()
+	}
+}
+
 // serveCommits writes and flushes the log once and answers the commits that waited for it.
 func (d *DB) serveCommits() {
 	s := &d.syncer
 	s.mu.Lock()
 	s.queue, s.serving = s.serving[:0], s.queue
 	s.mu.Unlock()
+	s.served = len(s.serving)
 	err := d.syncLog(d.options.Fsync != SyncNever)
 	for i := range s.serving {
 		r := s.serving[i]
@@ -95,10 +118,7 @@ func (d *DB) serveCommits() {
 // closed. It is for the sync goroutine and, when that has ended, for Close.
 func (d *DB) syncLog(flush bool) error {
 	<-d.turn.token
-	err := d.WriteError()
-	if err == nil {
-		err = d.writePending()
-	}
+	err := d.writeUnlessRefused()
 	target := d.written.Load()
 	logs := append([]*wal.Writer(nil), d.turn.open...)
 	if len(logs) > 1 {
