@@ -22,12 +22,15 @@ type memory struct {
 	records map[string][]byte // guarded by mu
 	refuse  error             // guarded by mu: what Set says
 	cold    bool              // guarded by mu: TryGet needs the disk
-	gate    chan struct{}     // when set, Get waits until it is closed
+	gate    chan struct{}     // guarded by mu: when set, Get waits until it is closed
 }
 
 func (m *memory) Get(dst, key []byte) ([]byte, bool, error) {
-	if m.gate != nil {
-		<-m.gate
+	m.mu.Lock()
+	gate := m.gate
+	m.mu.Unlock()
+	if gate != nil {
+		<-gate
 	}
 	m.mu.Lock()
 	defer m.mu.Unlock()

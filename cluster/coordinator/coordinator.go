@@ -300,6 +300,8 @@ func storeError(err error) error {
 	switch {
 	case errors.Is(err, replica.ErrBusy):
 		return ErrOverloaded
+	case errors.Is(err, replica.ErrLate):
+		return errExpired
 	case errors.Is(err, replica.ErrFrozen):
 		return ErrNotReady
 	case errors.Is(err, version.ErrTooManySiblings):

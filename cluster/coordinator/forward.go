@@ -122,6 +122,8 @@ func statusOf(err error) wire.Status {
 	switch {
 	case err == nil:
 		return wire.OK
+	case errors.Is(err, errExpired):
+		return wire.Expired
 	case errors.Is(err, ErrTimeout):
 		return wire.Timeout
 	case errors.Is(err, ErrNoQuorum):

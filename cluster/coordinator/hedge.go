@@ -26,13 +26,20 @@ func (o *readOp) giveUp() {
 	}
 	var silent [maxPlaces]ring.NodeID
 	n := 0
-	for set := o.asked &^ o.tally.ok &^ o.tally.bad; set != 0; set &= set - 1 {
+	late := o.asked &^ o.tally.ok &^ o.tally.bad
+	for set := late; set != 0; set &= set - 1 {
 		if place := bits.TrailingZeros64(set); int8(place) != o.v.own[o.part] {
 			silent[n] = o.v.peerAt(o.part, place).id
 			n++
 		}
 	}
-	if place := o.choose(o.tally.groups[0].members &^ o.asked &^ o.tally.bad); place >= 0 {
+	// The own copy can be late too, when the disk is slow.
+	for {
+		more, from := o.tally.missing(o.asked &^ late)
+		place := o.choose(from &^ o.asked)
+		if more == 0 || place < 0 {
+			break
+		}
 		o.send(place)
 	}
 	c := o.c

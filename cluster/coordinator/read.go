@@ -29,6 +29,7 @@ type readOp struct {
 	repair   bool   // guarded by mu: merged is known, acknowledgements are awaited
 	spent    uint64 // guarded by mu: who answered and could not be repaired
 	failure  error  // guarded by mu: the first answer that was an error
+	damaged  bool   // guarded by mu: the own copy cannot be read
 	answered [maxPlaces]answer
 
 	v        *view
@@ -88,10 +89,9 @@ func (c *Coordinator) readHere(v *view, r *Request, key replica.Key) bool {
 		c.o.Replica.Release(s)
 		return false
 	}
-	if err != nil {
+	if err != nil { // the other replicas may know better
 		c.o.Replica.Release(s)
-		c.refuse(r, storeError(err))
-		return true
+		return false
 	}
 	op := c.reads.Get().(*readOp)
 	op.v, op.key, op.args, op.req = v, key, append(op.args[:0], r.Args...), r
@@ -123,7 +123,7 @@ func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l
 	o.began = time.Now()
 	o.deadline = o.began.Add(timeout)
 	o.mu.Lock()
-	o.tally, o.asked, o.repair, o.failure, o.spent = t, 0, false, nil, 0
+	o.tally, o.asked, o.repair, o.failure, o.spent, o.damaged = t, 0, false, nil, 0, false
 	o.fresh = t
 	place := &v.places[part]
 	o.blocking = place.overlap(l.R, l.W)
@@ -137,40 +137,18 @@ func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l
 	own := v.own[part]
 	if own >= 0 && t.groups[0].members>>uint(own)&1 != 0 || own >= 0 && t.n > 1 {
 		o.asked = 1 << uint(own)
-		o.mu.Unlock()
-		o.c.o.Replica.Read(o)
+		o.readOwn(int(own))
 		return
 	}
 	o.ask()
 }
 
-// Key implements replica.Reader.
-func (o *readOp) Key() replica.Key { return o.key }
-
-// Keep implements replica.Reader.
+// Keep copies the key and the arguments, once the read has to wait.
 func (o *readOp) Keep() {
 	if !o.kept {
 		o.kept = true
 		o.mem, o.key.Name, o.args = keep(o.mem, o.key.Name, o.args)
 	}
-}
-
-// Loaded implements replica.Reader: this node's own copy was read.
-func (o *readOp) Loaded(s *replica.Scratch, err error) {
-	own := int(o.v.own[o.part])
-	o.mu.Lock()
-	if err != nil {
-		o.fail(own, storeError(err))
-	} else {
-		o.take(own, s)
-	}
-	if o.tally.met() && o.asked == 1<<uint(own) {
-		o.mu.Unlock()
-		o.run(&s.Object, s.Buf[:0])
-		o.finish(nil)
-		return
-	}
-	o.ask()
 }
 
 // take notes the own copy. The caller holds mu.
@@ -191,23 +169,34 @@ func (o *readOp) fail(place int, err error) {
 	}
 }
 
+// wait makes the read one that waits, if it does not yet: it can be found, and
+// is woken. False: too many wait, and the read is over. The caller holds mu, which
+// wait gives up when it returns false.
+func (o *readOp) wait() bool {
+	o.Keep()
+	if o.id != 0 {
+		return true
+	}
+	id, ok := o.c.pending.add(o)
+	if !ok {
+		o.mu.Unlock()
+		o.finish(ErrOverloaded)
+		return false
+	}
+	o.id = id
+	o.c.alarms.set(id, alarmTimeout, time.Until(o.deadline))
+	o.c.alarms.set(id, alarmHedge, o.hedgeAfter())
+	if time.Until(o.deadline) > silence {
+		o.c.alarms.set(id, alarmSilent, silence)
+	}
+	return true
+}
+
 // ask asks as many more replicas as the level misses. The caller holds mu, which
 // ask gives up.
 func (o *readOp) ask() {
-	o.Keep()
-	if o.id == 0 {
-		id, ok := o.c.pending.add(o)
-		if !ok {
-			o.mu.Unlock()
-			o.finish(ErrOverloaded)
-			return
-		}
-		o.id = id
-		o.c.alarms.set(id, alarmTimeout, time.Until(o.deadline))
-		o.c.alarms.set(id, alarmHedge, o.hedgeAfter())
-		if time.Until(o.deadline) > silence {
-			o.c.alarms.set(id, alarmSilent, silence)
-		}
+	if !o.wait() {
+		return
 	}
 	for {
 		more, from := o.tally.missing(o.asked)
@@ -272,8 +261,9 @@ func (o *readOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
 	case place < 0:
 		o.mu.Unlock()
 	case m.Kind == wire.ReadReply && !o.repair:
-		o.c.o.Answered(from, time.Since(o.began))
+		c, took := o.c, time.Since(o.began)
 		o.answer(place, m)
+		c.o.Answered(from, took)
 	case m.Kind == wire.ReplicateAck && o.repair:
 		if err := errorOf(m); err != nil {
 			o.level.bad |= 1 << uint(place)
@@ -444,6 +434,9 @@ func (o *readOp) wake(id uint64, why alarm) {
 // finish answers whoever asked and gives the read back. No lock is held.
 func (o *readOp) finish(err error) {
 	c := o.c
+	if err == nil && o.damaged {
+		o.restoreOwn()
+	}
 	if o.next != nil {
 		o.next.readDone(o.result, err)
 		c.putRead(o)

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"bytes"
 	"errors"
+	"time"
 
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/replica"
@@ -76,7 +77,8 @@ func (c *Coordinator) reject(from ring.NodeID, m *wire.Message, s wire.Status, t
 }
 
 // mergeTask is an object another node sent, to be merged into what this node
-// holds.
+// holds. However long it had to wait for the disk, it is merged: it may be of a
+// write that was acknowledged without this node.
 type mergeTask struct {
 	c        *Coordinator
 	v        *view
@@ -225,6 +227,9 @@ type answerTask struct {
 	kept   bool
 	mem    []byte
 	msg    wire.Message // the answer; here, because it would escape to the heap
+
+	timeout  time.Duration
+	deadline time.Time // once it waits, zero for none
 }
 
 // acceptRead answers a read of another node.
@@ -236,6 +241,7 @@ func (c *Coordinator) acceptRead(v *view, from ring.NodeID, m *wire.Message) {
 	t := c.answers.Get().(*answerTask)
 	t.v, t.from, t.id, t.digest, t.flags, t.kept = v, from, m.ID, m.Digest, m.Flags, false
 	t.key = replica.Key{Token: m.Token, DB: m.DB, Name: m.Key}
+	t.timeout, t.deadline = m.Timeout, time.Time{}
 	c.o.Replica.Read(t)
 }
 
@@ -247,8 +253,14 @@ func (t *answerTask) Keep() {
 	if !t.kept {
 		t.kept = true
 		t.mem, t.key.Name, _ = keep(t.mem, t.key.Name, nil)
+		if t.timeout > 0 {
+			t.deadline = time.Now().Add(t.timeout)
+		}
 	}
 }
+
+// Late implements replica.Reader.
+func (t *answerTask) Late() bool { return !t.deadline.IsZero() && time.Now().After(t.deadline) }
 
 // Loaded implements replica.Reader.
 func (t *answerTask) Loaded(s *replica.Scratch, err error) {

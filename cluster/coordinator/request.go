@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"errors"
+	"fmt"
 	"unsafe"
 
 	"kvstore/cluster/version"
@@ -32,6 +33,10 @@ var (
 	// ErrTooManySiblings: a client has made 100 concurrent values of one key.
 	ErrTooManySiblings = errors.New("the key has too many siblings")
 )
+
+// errExpired is the timeout of a request that waited for this node's disk until
+// its time was over; nothing was done then.
+var errExpired = fmt.Errorf("the request waited for the disk until its time was over: %w", ErrTimeout)
 
 // Op is what a command does to one key: a pure function of its arguments, the
 // key's value and the time. For a write it runs at the soft primary under the

@@ -110,6 +110,9 @@ func keep(mem, key []byte, args [][]byte) ([]byte, []byte, [][]byte) {
 
 // Apply implements replica.Task: it runs the operation and makes the event.
 func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
+	if w.kept && time.Now().After(w.deadline) { // it may have waited for the disk
+		return nil, errExpired
+	}
 	o := &s.Object
 	merged := false
 	if !w.seen.Empty() {

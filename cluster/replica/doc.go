@@ -11,7 +11,9 @@
 // is not in the cache the task is parked: Keep tells it to copy what it
 // borrowed, a worker loads the block, and the tasks parked on that key run in
 // the order in which they came. A later task on a key with parked tasks queues
-// behind them, so operations on one key never overtake each other.
+// behind them, so operations on one key never overtake each other. How many
+// wait for the disk is bounded; what comes beyond ends with ErrBusy. Time is the
+// task's own affair: Apply is where it can find that its time is over.
 //
 // A Reader is the same for a read, which needs no lock.
 //

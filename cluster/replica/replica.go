@@ -46,10 +46,19 @@ type Task interface {
 	Done(err error)
 }
 
+// Mender is a Task that can run where the record cannot be read: Apply then
+// finds nothing stored, and what it returns replaces the record.
+type Mender interface {
+	Mends(err error) bool
+}
+
 // Reader is a read of one key.
 type Reader interface {
 	Key() Key
 	Keep()
+	// Late reports whether nobody waits for the read any more. A worker asks
+	// before it reads the disk, and gives Loaded ErrLate then.
+	Late() bool
 	// Loaded takes the object, exactly once and outside of any lock. s is
 	// valid during the call.
 	Loaded(s *Scratch, err error)
@@ -61,12 +70,16 @@ var ErrFrozen = errors.New("the ring is being changed")
 // ErrBusy says that too many tasks wait for the disk.
 var ErrBusy = errors.New("too many operations wait for the disk")
 
+// ErrLate is what a Reader gets that was Late when its turn came.
+var ErrLate = errors.New("the read waited too long for the disk")
+
 const (
 	// stripes bounds how many keys can be locked at once; a collision of two
 	// keys only costs a short wait.
 	stripes = 1024
-	// maxWaiting bounds the tasks that wait for the disk: at 10,000 reads a
-	// second of a slow disk this is more than any request's timeout.
+	// maxWaiting bounds the tasks and readers that wait for the disk, together:
+	// at 10,000 reads a second of a slow disk this is more than any request's
+	// timeout.
 	maxWaiting = 16384
 )
 
@@ -87,6 +100,7 @@ type Replica struct {
 	stripes [stripes]stripe
 	scratch sync.Pool
 	jobs    chan job
+	waiting atomic.Int64 // parked tasks and queued readers; at most maxWaiting
 	wg      sync.WaitGroup
 	counts  counts
 	flushed horizons
@@ -100,11 +114,17 @@ type Replica struct {
 }
 
 // stripe is the lock of the keys whose tokens fall on it, and the tasks parked
-// on them in order of arrival.
+// on them.
 type stripe struct {
 	mu     sync.Mutex
-	parked []Task
-	_      [32]byte // a cache line each
+	parked map[ring.Token]*queue // guarded by mu; holds no empty queue
+	_      [48]byte              // a cache line each
+}
+
+// queue is the tasks parked on one token, in order of arrival.
+type queue struct {
+	tasks []Task
+	next  int // those before it have been taken
 }
 
 // job is work for a worker: a reader, or the parked tasks of a key.
@@ -149,20 +169,24 @@ func (r *Replica) Do(t Task) {
 	k := t.Key()
 	st := &r.stripes[uint64(k.Token)%stripes]
 	st.mu.Lock()
-	if len(st.parked) > 0 && st.waits(k.Token) {
-		t.Keep()
-		st.parked = append(st.parked, t)
-		st.mu.Unlock()
-		return
+	behind := len(st.parked) > 0 && st.parked[k.Token] != nil
+	ready, err := false, error(nil)
+	if !behind {
+		ready, err = r.attempt(t, k, false)
 	}
-	ready, err := r.attempt(t, k, false)
+	if !ready && !r.enter() {
+		ready, err = true, ErrBusy
+	}
 	if !ready {
 		t.Keep()
-		st.parked = append(st.parked, t)
+		st.park(k.Token, t)
 	}
 	st.mu.Unlock()
 	if ready {
 		t.Done(err)
+		return
+	}
+	if behind {
 		return
 	}
 	k = t.Key() // what Keep copied
@@ -171,26 +195,46 @@ func (r *Replica) Do(t Task) {
 	}
 }
 
-// waits reports whether a task is parked on a token. The caller holds mu.
-func (s *stripe) waits(t ring.Token) bool {
-	for _, p := range s.parked {
-		if p.Key().Token == t {
-			return true
-		}
+// enter counts one more that waits for the disk; false when too many do.
+func (r *Replica) enter() bool {
+	if r.waiting.Add(1) > maxWaiting {
+		r.waiting.Add(-1)
+		return false
 	}
-	return false
+	return true
+}
+
+// park puts a task behind those parked on its token. The caller holds mu.
+func (s *stripe) park(t ring.Token, task Task) {
+	q := s.parked[t]
+	if q == nil {
+		if s.parked == nil {
+			s.parked = make(map[ring.Token]*queue)
+		}
+		q = new(queue)
+		s.parked[t] = q
+	}
+	if len(q.tasks) == cap(q.tasks) && 2*q.next >= len(q.tasks) { // a queue that never ends keeps its array
+		left := copy(q.tasks, q.tasks[q.next:])
+		clear(q.tasks[left:])
+		q.tasks, q.next = q.tasks[:left], 0
+	}
+	q.tasks = append(q.tasks, task)
 }
 
 // take removes and returns the first task parked on a token, nil when there is
 // none. The caller holds mu.
 func (s *stripe) take(t ring.Token) Task {
-	for i, p := range s.parked {
-		if p.Key().Token == t {
-			s.parked = slices.Delete(s.parked, i, i+1)
-			return p
-		}
+	q := s.parked[t]
+	if q == nil {
+		return nil
 	}
-	return nil
+	task := q.tasks[q.next]
+	q.tasks[q.next] = nil
+	if q.next++; q.next == len(q.tasks) {
+		delete(s.parked, t)
+	}
+	return task
 }
 
 // attempt runs a task under its stripe's lock. ready is false when the disk is
@@ -199,8 +243,16 @@ func (r *Replica) attempt(t Task, k Key, block bool) (ready bool, err error) {
 	s := r.borrow()
 	defer r.giveBack(s)
 	ready, err = r.load(s, k, block)
-	if !ready || err != nil {
-		return ready, err
+	if !ready {
+		return false, err
+	}
+	mends := false
+	if err != nil {
+		if m, ok := t.(Mender); !ok || !m.Mends(err) {
+			return true, err
+		}
+		s.Object.Reset()
+		s.stored, s.Found, mends = s.stored[:0], false, true
 	}
 	before := alive(&s.Object)
 	write, err := t.Apply(s)
@@ -216,7 +268,7 @@ func (r *Replica) attempt(t Task, k Key, block bool) (ready bool, err error) {
 	if !r.wrote.Load() {
 		r.wrote.Store(true)
 	}
-	if after := aliveRecord(write); after != before {
+	if after := aliveRecord(write); after != before && !mends { // a damaged record counts as it did
 		r.counts.add(k.DB, k.Token.Slot(), after)
 	}
 	return true, nil
@@ -232,12 +284,21 @@ func (r *Replica) Read(t Reader) {
 		return
 	}
 	r.giveBack(s)
+	r.ReadLater(t)
+}
+
+// ReadLater has a worker read one key, for who knows that it needs the disk.
+func (r *Replica) ReadLater(t Reader) {
 	t.Keep()
-	if !r.enqueue(job{reader: t}) {
-		s := r.borrow()
-		t.Loaded(s, ErrBusy)
-		r.giveBack(s)
+	if r.enter() {
+		if r.enqueue(job{reader: t}) {
+			return
+		}
+		r.waiting.Add(-1)
 	}
+	s := r.borrow()
+	t.Loaded(s, ErrBusy)
+	r.giveBack(s)
 }
 
 // TryRead reads one key into a borrowed scratch if memory has it. The caller
@@ -305,6 +366,7 @@ func (r *Replica) refuse(st *stripe, t ring.Token) {
 		if task == nil {
 			return
 		}
+		r.waiting.Add(-1)
 		task.Done(ErrBusy)
 	}
 }
@@ -313,8 +375,12 @@ func (r *Replica) refuse(st *stripe, t ring.Token) {
 func (r *Replica) work() {
 	for j := range r.jobs {
 		if j.reader != nil {
+			r.waiting.Add(-1)
 			s := r.borrow()
-			_, err := r.load(s, j.reader.Key(), true)
+			err := ErrLate
+			if !j.reader.Late() {
+				_, err = r.load(s, j.reader.Key(), true)
+			}
 			j.reader.Loaded(s, err)
 			r.giveBack(s)
 		} else {
@@ -338,6 +404,7 @@ func (r *Replica) runParked(j job) {
 			j.stripe.mu.Unlock()
 			return
 		}
+		r.waiting.Add(-1)
 		_, err := r.attempt(t, t.Key(), true)
 		j.stripe.mu.Unlock()
 		t.Done(err)

@@ -1,0 +1,133 @@
+package coordinator
+
+import (
+	"errors"
+	"slices"
+	"time"
+
+	"kvstore/cluster/replica"
+)
+
+// readOwn reads this node's own copy: now, if memory has it, else by a worker,
+// while the read waits as it would for another node: it can be hedged, go on
+// without the own copy, and time out. The caller holds mu, which readOwn gives up.
+func (o *readOp) readOwn(own int) {
+	r := o.c.o.Replica
+	s, ready, err := r.TryRead(o.key)
+	if ready {
+		o.loaded(own, s, err)
+		r.Release(s)
+		return
+	}
+	r.Release(s)
+	if !o.wait() {
+		return
+	}
+	t := &ownRead{op: o, id: o.id, place: own, key: o.key, deadline: o.deadline}
+	t.key.Name = slices.Clone(o.key.Name) // it may outlive the read
+	o.mu.Unlock()
+	r.ReadLater(t)
+}
+
+// loaded takes the own copy. The caller holds mu, which loaded gives up.
+func (o *readOp) loaded(own int, s *replica.Scratch, err error) {
+	bit := uint64(1) << uint(own)
+	if err != nil {
+		err = storeError(err)
+		if errors.Is(err, ErrCorrupt) {
+			o.damaged = true
+			o.c.Metrics.CorruptReads.Add(1)
+		}
+		o.fail(own, err)
+	} else {
+		o.take(own, s)
+	}
+	switch {
+	case !o.tally.met():
+		o.ask()
+	case o.tally.ok|o.spent == bit:
+		o.release()
+		o.mu.Unlock()
+		o.run(&s.Object, s.Buf[:0])
+		o.finish(nil)
+	default:
+		o.conclude()
+	}
+}
+
+// ownRead is the reading of a node's own copy from the disk. Its readOp may have
+// ended, and serve another request, before the disk answers.
+type ownRead struct {
+	op       *readOp
+	id       uint64
+	place    int
+	key      replica.Key
+	deadline time.Time
+}
+
+// Key implements replica.Reader.
+func (t *ownRead) Key() replica.Key { return t.key }
+
+// Keep implements replica.Reader.
+func (t *ownRead) Keep() {}
+
+// Late implements replica.Reader.
+func (t *ownRead) Late() bool {
+	t.op.mu.Lock()
+	defer t.op.mu.Unlock()
+	return t.op.id != t.id || t.op.repair || time.Now().After(t.deadline)
+}
+
+// Loaded implements replica.Reader.
+func (t *ownRead) Loaded(s *replica.Scratch, err error) {
+	o := t.op
+	o.mu.Lock()
+	if o.id != t.id || o.repair {
+		o.mu.Unlock()
+		return
+	}
+	o.loaded(t.place, s, err)
+}
+
+// restoreOwn writes what the other replicas answered over the own copy, which
+// cannot be read. Nothing is left there that could be merged. No lock is held.
+func (o *readOp) restoreOwn() {
+	if o.merged.Empty() {
+		return
+	}
+	o.c.o.Replica.Do(&restoreTask{c: o.c, key: o.key, object: o.merged.Append(nil)})
+}
+
+// restoreTask replaces a damaged record.
+type restoreTask struct {
+	c      *Coordinator
+	key    replica.Key
+	object []byte
+}
+
+// Key implements replica.Task.
+func (t *restoreTask) Key() replica.Key { return t.key }
+
+// Keep implements replica.Task.
+func (t *restoreTask) Keep() { t.key.Name = slices.Clone(t.key.Name) }
+
+// Mends implements replica.Mender.
+func (t *restoreTask) Mends(err error) bool { return errors.Is(storeError(err), ErrCorrupt) }
+
+// Apply implements replica.Task. A record that can be read was restored by
+// another read meanwhile; what is behind in it is an ordinary repair's business.
+func (t *restoreTask) Apply(s *replica.Scratch) ([]byte, error) {
+	if s.Found {
+		return nil, nil
+	}
+	return t.object, nil
+}
+
+// Done implements replica.Task.
+func (t *restoreTask) Done(err error) {
+	if err != nil {
+		t.c.o.Logger.Error().Bytes("key", t.key.Name).Err(err).Msg("a damaged record cannot be replaced")
+		return
+	}
+	t.c.Metrics.Repairs.Add(1)
+}
