@@ -18,23 +18,46 @@ func (c *Coordinator) submitWrite(v *view, r *Request) {
 	token := ring.TokenOf(r.DB, r.Key)
 	part := v.ring.PartitionOf(token)
 	levels, timeout := c.levels(r.Levels, true)
-	place := &v.places[part]
-	t, possible := newTally(levels.W, place)
-	if !possible {
+	if _, possible := newTally(levels.W, &v.places[part]); !possible {
 		c.refuse(r, ErrLevel)
 		return
 	}
+	now := time.Now()
+	c.route(r, r.Key, r.Args, route{v: v, token: token, part: part, levels: levels, now: now, deadline: now.Add(timeout)}, ErrNoQuorum)
+}
+
+// route is a client's write on its way to a soft primary.
+type route struct {
+	v        *view
+	token    ring.Token
+	part     ring.Partition
+	levels   Levels
+	now      time.Time
+	deadline time.Time
+	// refused are the replicas whose disks take no writes. Nothing was written
+	// there, so the write may go on to another; it comes to each once.
+	refused uint64
+}
+
+// route brings a write to the first replica that can be reached and has not
+// refused it. When those left are too few, the client gets err. What key and args
+// hold is borrowed until route returns.
+func (c *Coordinator) route(r *Request, key []byte, args [][]byte, way route, err error) {
+	v, part := way.v, way.part
+	place := &v.places[part]
+	t, _ := newTally(way.levels.W, place)
 	usable, prompt := v.reachable(part)
+	usable, prompt = usable&^way.refused, prompt&^way.refused
 	for {
 		if t.bad = place.all() &^ usable; t.hopeless() {
-			c.refuse(r, ErrNoQuorum)
+			c.refuse(r, err)
 			return
 		}
 		primary := first(usable, prompt)
 		if primary == int(v.own[part]) {
 			break
 		}
-		if c.forward(v, r, token, levels, timeout, v.peerAt(part, primary).id) {
+		if c.forward(r, key, args, way, primary) {
 			return
 		}
 		// Its connection has just gone, and nothing was sent: the next one.
@@ -43,13 +66,30 @@ func (c *Coordinator) submitWrite(v *view, r *Request) {
 	}
 	w := c.writes.Get().(*writeOp)
 	w.v, w.op, w.part, w.proto = v, r.Op, part, r.Proto
-	w.key = replica.Key{Token: token, DB: r.DB, Name: r.Key}
-	w.args = append(w.args[:0], r.Args...)
-	w.levels, w.tally, w.originPlace = levels, t, -1
-	w.now = time.Now()
-	w.deadline = w.now.Add(timeout)
+	w.key = replica.Key{Token: way.token, DB: r.DB, Name: key}
+	w.args = append(w.args[:0], args...)
+	w.levels, w.tally, w.originPlace = way.levels, t, -1
+	w.now, w.deadline, w.refused = way.now, way.deadline, way.refused
 	w.req = r
+	if way.refused != 0 {
+		v.unsettled[part].Store(true) // others take this node for the second one
+	}
 	w.start()
+}
+
+// mayGoOn reports whether an error says that a soft primary's disk takes no
+// writes, so that nothing was written.
+func mayGoOn(err error) bool { return errors.Is(err, ErrFull) || errors.Is(err, ErrReadOnly) }
+
+// goOn brings a write that this node's disk refused to the next replica. The
+// client gets err when there is none.
+func (w *writeOp) goOn(err error) {
+	way := route{
+		v: w.v, token: w.key.Token, part: w.part, levels: w.levels, now: time.Now(), deadline: w.deadline,
+		refused: w.refused | 1<<uint(w.v.own[w.part]),
+	}
+	w.c.route(w.req, w.key.Name, w.args, way, err)
+	w.c.putWrite(w)
 }
 
 // acceptWrite runs a write that another node forwarded: this node is the soft
@@ -179,15 +219,23 @@ type forwardOp struct {
 	to  ring.NodeID
 	req *Request
 	msg wire.Message // what it sends; here, because it would escape to the heap
+
+	way  route
+	key  []byte // for another replica, with args: nil when there is none
+	args [][]byte
+	mem  []byte // behind both
 }
 
-// forward sends a write to its soft primary. No answer will be an answer of
+// forward sends a write to the replica at a place. No answer will be an answer of
 // unknown outcome: it is never sent twice. It returns false, and leaves the
 // request to the caller, when that node cannot be reached.
-func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, timeout time.Duration, to ring.NodeID) bool {
+func (c *Coordinator) forward(r *Request, key []byte, args [][]byte, way route, place int) bool {
+	v := way.v
+	to := v.peerAt(way.part, place).id
 	f := c.forwards.Get().(*forwardOp)
 	f.mu.Lock()
-	f.to, f.req = to, r
+	f.to, f.req, f.way = to, r, way
+	f.way.refused |= 1 << uint(place) // if we hear of it again, it is so
 	id, ok := c.pending.add(f)
 	f.id = id
 	if !ok {
@@ -196,10 +244,10 @@ func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, t
 		c.refuse(r, ErrOverloaded)
 		return true
 	}
-	m := &f.msg
+	m, timeout, l := &f.msg, way.deadline.Sub(way.now), way.levels
 	*m = wire.Message{
-		Kind: wire.Write, ID: id, Now: int64(c.o.Clock.Present()), Timeout: timeout, Token: token, DB: r.DB, Key: r.Key, Proto: r.Proto,
-		R: int16(l.R), W: int16(l.W), Mode: uint8(l.Mode), Args: r.Args, Op: r.Op.name(),
+		Kind: wire.Write, ID: id, Now: int64(c.o.Clock.Present()), Timeout: timeout, Token: way.token, DB: r.DB, Key: key, Proto: r.Proto,
+		R: int16(l.R), W: int16(l.W), Mode: uint8(l.Mode), Args: args, Op: r.Op.name(),
 	}
 	// The lock keeps a loss of the connection from completing the request, whose
 	// key and arguments are its maker's again then, while they are encoded.
@@ -207,6 +255,8 @@ func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, t
 	if err != nil {
 		c.pending.remove(id)
 		f.id = 0
+	} else {
+		f.keep(key, args)
 	}
 	f.mu.Unlock()
 	switch {
@@ -225,6 +275,24 @@ func (c *Coordinator) forward(v *view, r *Request, token ring.Token, l Levels, t
 	}
 	c.putForward(f)
 	return false
+}
+
+// keep copies the command if another replica could take it. Large ones are not
+// worth it: a full disk is rare, and then said. The caller holds mu.
+func (f *forwardOp) keep(key []byte, args [][]byte) {
+	f.key, f.args = nil, f.args[:0]
+	place := &f.way.v.places[f.way.part]
+	t, _ := newTally(f.way.levels.W, place)
+	if t.bad = f.way.refused; t.hopeless() {
+		return
+	}
+	size := len(key)
+	for _, a := range args {
+		size += len(a)
+	}
+	if size <= maxKept {
+		f.mem, f.key, f.args = keep(f.mem, key, append(f.args, args...))
+	}
 }
 
 // take makes the caller the one who completes the request; false if somebody
@@ -251,15 +319,23 @@ func (f *forwardOp) complete(out []byte, err error) {
 
 // putForward gives a forward that nothing finds any more back for its next use.
 func (c *Coordinator) putForward(f *forwardOp) {
-	f.req, f.msg = nil, wire.Message{}
+	f.req, f.msg, f.way, f.key = nil, wire.Message{}, route{}, nil
 	c.forwards.Put(f)
 }
 
 // receive implements waiter: the primary's answer.
 func (f *forwardOp) receive(id uint64, _ ring.NodeID, m *wire.Message) {
-	if m.Kind == wire.WriteReply && f.take(id) {
-		f.complete(m.Body, errorOf(m))
+	if m.Kind != wire.WriteReply || !f.take(id) {
+		return
 	}
+	err := errorOf(m)
+	f.way.now = time.Now()
+	if !mayGoOn(err) || f.key == nil || !f.way.now.Before(f.way.deadline) {
+		f.complete(m.Body, err)
+		return
+	}
+	f.c.route(f.req, f.key, f.args, f.way, err)
+	f.c.putForward(f)
 }
 
 // lost implements waiter.

@@ -46,6 +46,7 @@ type writeOp struct {
 	confirms bool   // the read under way is to confirm the last run's reply
 	passed   bool   // a later write has replaced this one's effect
 	wrote    bool   // an earlier run's effect is stored, here and maybe elsewhere
+	refused  uint64 // replicas whose disks refused it before it came here
 	mem      []byte // the key and arguments once kept
 
 	req      *Request    // the local client's request, or
@@ -461,6 +462,10 @@ func (w *writeOp) told(o *version.Object) bool {
 // finish answers whoever asked and gives the write back. No lock is held.
 func (w *writeOp) finish(err error) {
 	c := w.c
+	if w.req != nil && mayGoOn(err) {
+		w.goOn(err)
+		return
+	}
 	c.Metrics.count(err)
 	if r := w.req; r != nil {
 		r.Err = err
@@ -481,7 +486,7 @@ func (c *Coordinator) putWrite(w *writeOp) {
 		return
 	}
 	w.mu.Lock()
-	w.id, w.req, w.v, w.op = 0, nil, nil, nil
+	w.id, w.req, w.v, w.op, w.refused = 0, nil, nil, nil, 0
 	w.kept, w.stored, w.read, w.settled, w.confirms = false, false, false, false, false
 	w.passed, w.wrote, w.stale, w.beaten = false, false, false, false
 	w.enc = w.enc[:0]

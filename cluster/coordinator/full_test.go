@@ -1,0 +1,83 @@
+package coordinator
+
+import (
+	"errors"
+	"strings"
+	"testing"
+
+	"kvstore/cluster/wire"
+)
+
+// A write goes on where the soft primary's disk is full, to each replica once.
+func TestAWriteGoesOnFromAFullDisk(t *testing.T) {
+	for _, reason := range []error{ErrFull, ErrReadOnly} {
+		for entry := range 3 {
+			for full := range 4 {
+				k := newTalk(t, 3)
+				list := k.roles("k")
+				for _, n := range list[:full] {
+					n.store.fail(reason)
+				}
+				w := list[entry].run("set", "k", "v")
+				k.deliverAll()
+				switch {
+				case !w.finished():
+					t.Errorf("%v at %d, by node %d: it does not end", reason, full, entry)
+				case full <= 1 && w.Err != nil:
+					t.Errorf("%v at %d, by node %d: %v", reason, full, entry, w.Err)
+				case full > 1 && !errors.Is(w.Err, reason) && !errors.Is(w.Err, ErrTimeout):
+					t.Errorf("%v at %d, by node %d: %v", reason, full, entry, w.Err)
+				}
+				if full == 1 {
+					r := list[1].run("get", "k")
+					if k.deliverAll(); string(r.Out) != "v" {
+						t.Errorf("%v, by node %d: it holds %q", reason, entry, r.Out)
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestAWriteStaysWithAFullDisk(t *testing.T) {
+	for name, c := range map[string]struct {
+		levels Levels
+		value  string
+	}{
+		"the level needs every replica": {Levels{W: All}, "v"},
+		"the command is large":          {Levels{}, strings.Repeat("v", maxKept)},
+	} {
+		k := newTalk(t, 3)
+		list := k.roles("k")
+		list[0].store.fail(ErrFull)
+		w := list[2].runAt(c.levels, "set", "k", c.value)
+		k.deliver(list[2], list[0], wire.Write)
+		k.deliver(list[0], list[2], wire.WriteReply)
+		if !w.finished() || !errors.Is(w.Err, ErrFull) {
+			t.Errorf("%s: finished %v, %v", name, w.finished(), w.Err)
+		}
+		if e, ok := k.take(nil, nil, 0); ok {
+			t.Errorf("%s: a %v goes to %v", name, e.kind, e.to)
+		}
+	}
+}
+
+// The key and arguments are the maker's again after Submit, and what goes on is
+// what was asked.
+func TestAWriteThatGoesOnIsACopy(t *testing.T) {
+	k := newTalk(t, 3)
+	list := k.roles("k")
+	list[0].store.fail(ErrFull)
+	w := list[2].run("set", "k", "value")
+	for _, b := range append(w.Args, w.Key) {
+		clear(b)
+	}
+	k.deliverAll()
+	if !w.finished() || w.Err != nil {
+		t.Fatal(w.Err)
+	}
+	r := list[1].run("get", "k")
+	if k.deliverAll(); string(r.Out) != "value" {
+		t.Errorf("it holds %q", r.Out)
+	}
+}
