@@ -131,6 +131,7 @@ func (n *Node) open() error {
 		Clock: n.clock, Replica: n.replica, Transport: foreground{n}, Ops: n.o.Ops,
 		Defaults:    n.o.Replication.Levels,
 		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
+		MaxValue: n.o.MaxValue,
 		Answered: n.answered, TimedOut: func(id ring.NodeID) { n.observe(id, membership.TimedOut) },
 		ClockApart: n.clockApart, EndTurn: func() { n.EndTurn() },
 		Overloaded: rpc.ErrOverloaded,

@@ -33,6 +33,9 @@ type Options struct {
 	Secret      []byte
 
 	Replication Replication
+	// MaxValue is the longest value in bytes that a write run here may build,
+	// 0 for coordinator.DefaultMaxValue.
+	MaxValue int
 	// Ops are the operations other nodes may forward to this one, by name.
 	Ops map[string]*coordinator.Op
 

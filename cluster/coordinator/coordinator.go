@@ -38,6 +38,9 @@ type Options struct {
 	Defaults Levels
 	// ReadTimeout and WriteTimeout hold where a request has none.
 	ReadTimeout, WriteTimeout time.Duration
+	// MaxValue is the longest value in bytes an operation may build here; 0 is
+	// DefaultMaxValue.
+	MaxValue int
 	// Answered is told how long a peer took to answer a read; may be nil.
 	Answered func(id ring.NodeID, d time.Duration)
 	// TimedOut is told of a peer that did not answer in time; may be nil.
@@ -52,6 +55,9 @@ type Options struct {
 	Overloaded error
 	Logger     zerolog.Logger
 }
+
+// DefaultMaxValue is Redis's proto-max-bulk-len as it comes.
+const DefaultMaxValue = 512 << 20
 
 // Coordinator runs requests. All methods may be called concurrently.
 type Coordinator struct {
@@ -79,6 +85,9 @@ func New(o Options) *Coordinator {
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = time.Second
+	}
+	if o.MaxValue == 0 {
+		o.MaxValue = DefaultMaxValue
 	}
 	if o.Answered == nil {
 		o.Answered = func(ring.NodeID, time.Duration) {}

@@ -99,6 +99,7 @@ type Call struct {
 	Proto     uint8
 	ClusterID uint64
 	Now       int64 // unix milliseconds
+	MaxValue  int   // the longest value in bytes that a write may build
 
 	// The key as a plain GET sees it. Value aliases other buffers: what is
 	// kept is copied.

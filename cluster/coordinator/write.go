@@ -135,7 +135,7 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 	c := &w.call
 	c.Reset()
 	c.Args, c.Key, c.DB, c.Proto, c.Now = w.args, w.key.Name, w.key.DB, w.proto, now
-	c.ClusterID, c.Object = w.v.ring.ClusterID, o
+	c.ClusterID, c.MaxValue, c.Object = w.v.ring.ClusterID, w.c.o.MaxValue, o
 	value := o.Value(now, s.Buf[:0])
 	c.Exists, c.Value, c.Deadline, c.Counter = value.Exists, value.Data, value.Deadline, value.Counter
 	w.op.Run(c)

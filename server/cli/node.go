@@ -155,7 +155,7 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		Join: c.Cluster.Join, Partitions: c.Cluster.Partitions, Secret: secret,
 		Replication: cluster.Replication{N: c.Replication.N, Levels: levels(c),
 			ReadTimeout: c.Replication.ReadTimeout, WriteTimeout: c.Replication.WriteTimeout},
-		Ops: ops, Logger: log,
+		MaxValue: int(c.Server.MaxValue), Ops: ops, Logger: log,
 	}, nil
 }
 

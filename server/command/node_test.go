@@ -52,7 +52,7 @@ func (n *fakeNode) run(r *coordinator.Request) []byte {
 		o = new(version.Object)
 	}
 	v := o.Value(n.now, nil)
-	c := coordinator.Call{Args: r.Args, Key: r.Key, DB: r.DB, Proto: r.Proto, Now: n.now, Object: o,
+	c := coordinator.Call{Args: r.Args, Key: r.Key, DB: r.DB, Proto: r.Proto, Now: n.now, MaxValue: coordinator.DefaultMaxValue, Object: o,
 		Exists: v.Exists, Value: v.Data, Deadline: v.Deadline, Counter: v.Counter}
 	r.Op.Run(&c)
 	put, removed, added, expired, value, deadline, delta := c.Effect()

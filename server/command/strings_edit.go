@@ -5,11 +5,8 @@ import (
 	"kvstore/resp"
 )
 
-// maxValue is the longest value, Redis's proto-max-bulk-len as it comes.
-const maxValue = 512 << 20
-
 func runAppend(c *coordinator.Call) {
-	if c.Exists && len(c.Value)+len(c.Args[2]) > maxValue {
+	if c.Exists && len(c.Value)+len(c.Args[2]) > c.MaxValue {
 		replyError(c, resp.ErrTextTooLong)
 		return
 	}
@@ -41,7 +38,7 @@ func runSetRange(c *coordinator.Call) {
 		replyInt(c, int64(len(value)))
 		return
 	}
-	if offset > maxValue-int64(len(part)) {
+	if offset > int64(c.MaxValue-len(part)) {
 		replyError(c, resp.ErrTextTooLong)
 		return
 	}

@@ -261,15 +261,24 @@ func TestStrings(t *testing.T) {
 	}
 }
 
-// The value is never touched, so it takes no memory.
-func TestAppendLimit(t *testing.T) {
-	c := coordinator.Call{Args: [][]byte{nil, nil, []byte("x")}, Exists: true, Value: make([]byte, maxValue)}
-	runAppend(&c)
-	if got, want := string(c.Out), "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n"; got != want {
-		t.Errorf("got %q", got)
-	}
-	if put, _, _, _, _, _, _ := c.Effect(); put {
-		t.Error("wrote beyond the limit")
+func TestLongestValue(t *testing.T) {
+	const limit = 10
+	table := NewTable()
+	for call, fits := range map[string]bool{
+		"append k 34567890": true, "append k 345678901": false,
+		"setrange k 9 x": true, "setrange k 10 x": false, "setrange k 8 xx": true, "setrange k 9 xx": false,
+		"setrange k 0 12345678901": false, "setrange k 9223372036854775807 x": false,
+	} {
+		c := coordinator.Call{Exists: true, Value: []byte("12"), MaxValue: limit}
+		for word := range strings.FieldsSeq(call) {
+			c.Args = append(c.Args, []byte(word))
+		}
+		table.Lookup(c.Args[0]).Op.Run(&c)
+		put, _, _, _, value, _, _ := c.Effect()
+		tooLong := string(c.Out) == "-ERR string exceeds maximum allowed size (proto-max-bulk-len)\r\n"
+		if put != fits || tooLong == fits || len(value) > limit {
+			t.Errorf("%s: wrote %v %q, replied %q", call, put, value, c.Out)
+		}
 	}
 }
 

@@ -168,7 +168,7 @@ func hotPaths() map[string]func() {
 		"resolve": func() { table.Resolve(nil, [][]byte{names[0], names[1]}) },
 	}
 	for _, call := range []string{"get key", "set key value", "set key value EX 100 XX GET", "incrby key 5", "append key value", "ttl key"} {
-		c := &coordinator.Call{Now: testNow, Object: new(version.Object), Exists: true, Value: []byte("12345"), Out: make([]byte, 0, 128), Buf: make([]byte, 0, 128)}
+		c := &coordinator.Call{Now: testNow, MaxValue: coordinator.DefaultMaxValue, Object: new(version.Object), Exists: true, Value: []byte("12345"), Out: make([]byte, 0, 128), Buf: make([]byte, 0, 128)}
 		for word := range strings.FieldsSeq(call) {
 			c.Args = append(c.Args, []byte(word))
 		}

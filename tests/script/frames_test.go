@@ -124,7 +124,11 @@ func TestValueOverLimit(t *testing.T) {
 	if got := c.Do("STRLEN", "k"); got != fmt.Sprint(mebi) {
 		t.Errorf("the value has become %s bytes", got)
 	}
-	c.ExpectPrefix("SETRANGE k 536870912 x", "-ERR string exceeds maximum allowed size")
+	for _, grow := range []string{"SETRANGE k 1048576 x", "APPEND k x"} {
+		c.Expect(grow, "-ERR string exceeds maximum allowed size (proto-max-bulk-len)")
+	}
+	c.Expect("SETRANGE k 1048575 y", fmt.Sprint(mebi))
+	c.Expect("APPEND other x", "1")
 	if got := c.Do("SET", strings.Repeat("k", 70000), "x"); !strings.HasPrefix(got, "-ERR key of ") {
 		t.Errorf("a key of 70,000 bytes: %s", got)
 	}
