@@ -164,6 +164,11 @@ func (d *DB) writeSegment(s *segment) error {
 	if last := len(t.open) - 1; last < 0 || t.open[last] != s.log {
 		t.open = append(t.open, s.log)
 	}
+	if d.options.Fsync == SyncAlways {
+		if err := s.log.Extend(len(s.record)); err != nil {
+			return err
+		}
+	}
 	if err := s.log.Write(s.record, wal.FormatOps, s.first, d.durable.Load()); err != nil {
 		return err
 	}

@@ -24,6 +24,9 @@
 //
 //	crc.....  tag.....  05000000  01000000  0700000000000000  0500000000000000  0101016162
 //
+// Behind the last record there may be zeros: the file's end runs ahead in steps, so that a flush after a record has no
+// new size to write (Writer.Extend). They end the log like the end of the file, which closing the Writer puts there.
+//
 // # Torn and damaged
 //
 // A process that is killed leaves whole records, and at most one cut short at the end. A loss of power leaves more

@@ -199,6 +199,59 @@ func TestWriteAgainAfterFullDisk(t *testing.T) {
 	}
 }
 
+// TestExtend reads a log whose end runs ahead, as a killed process leaves it, whole, torn and damaged, and as it is
+// after Close.
+func TestExtend(t *testing.T) {
+	disk := vfs.NewMem()
+	w, err := Create(disk, "log", 7, 3000)
+	if err != nil {
+		t.Fatal(err)
+	}
+	const size = RecordHeaderSize + 500
+	for i, p := range payloads(10, 500) {
+		if err := errors.Join(w.Extend(size), w.Write(append(Begin(nil), p...), FormatOps, uint64(i+1), 0)); err != nil {
+			t.Fatal(err)
+		}
+		data, err := vfs.ReadFile(disk, "log")
+		if err != nil {
+			t.Fatal(err)
+		}
+		if want := max(3000, int(w.Size())); len(data) != want {
+			t.Fatalf("behind record %d the file has %d bytes, want %d", i, len(data), want)
+		}
+		if got, tail, err := read(t, data); len(got) != i+1 || tail != nil || err != nil {
+			t.Fatalf("%d records of %d, %+v, %v", len(got), i+1, tail, err)
+		}
+		torn := bytes.Clone(data)
+		clear(torn[w.Size()-100:])
+		if got, tail, err := read(t, torn); len(got) != i || tail == nil || !tail.Torn(uint64(i), 0, true) || err != nil {
+			t.Fatalf("torn: %d records of %d, %+v, %v", len(got), i, tail, err)
+		}
+	}
+	if err := w.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := vfs.ReadFile(disk, "log"); err != nil || int64(len(data)) != w.Size() {
+		t.Errorf("a closed log has %d bytes, want %d, %v", len(data), w.Size(), err)
+	}
+}
+
+// TestExtendIsCutByClose closes a log whose end is ahead.
+func TestExtendIsCutByClose(t *testing.T) {
+	disk := vfs.NewMem()
+	w, err := Create(disk, "log", 7, 1<<20)
+	if err != nil {
+		t.Fatal(err)
+	}
+	record := append(Begin(nil), 1, 2, 3)
+	if err := errors.Join(w.Extend(len(record)), w.Write(record, FormatOps, 1, 0), w.Close()); err != nil {
+		t.Fatal(err)
+	}
+	if data, err := vfs.ReadFile(disk, "log"); err != nil || len(data) != HeaderSize+len(record) {
+		t.Errorf("a closed log has %d bytes, %v", len(data), err)
+	}
+}
+
 func TestForeignFiles(t *testing.T) {
 	data := write(t, vfs.NewMem(), payloads(2, 20), 0)
 	for name, change := range map[string]func([]byte){
@@ -264,7 +317,7 @@ func TestPowerLoss(t *testing.T) {
 	for seed := range uint64(300) {
 		r := rand.New(rand.NewPCG(seed, 3))
 		disk := vfs.NewMem()
-		w, err := Create(disk, "/log", 9, 0)
+		w, err := Create(disk, "/log", 9, 64<<10)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -278,6 +331,11 @@ func TestPowerLoss(t *testing.T) {
 				payload[i] = byte(1 + r.IntN(255))
 			}
 			written++
+			if seed%2 == 0 {
+				if err := w.Extend(RecordHeaderSize + len(payload)); err != nil {
+					t.Fatal(err)
+				}
+			}
 			if err := w.Write(append(Begin(nil), payload...), FormatOps, uint64(written), uint64(synced)); err != nil {
 				t.Fatal(err)
 			}
