@@ -202,6 +202,9 @@ func (d *DB) closeFiles() {
 	}
 	d.states.Wait()
 	d.keeper.sweep(d)
+	if d.next.table != nil {
+		d.next.table.Free()
+	}
 	for _, w := range d.turn.open {
 		closers = append(closers, w)
 	}

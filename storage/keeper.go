@@ -19,6 +19,8 @@ type keeper struct {
 	// tables are those no version holds any more, and files the names to be removed; both stand under mu.
 	tables []*table
 	files  []string
+	// memtables are those no read state holds any more; it stands under mu.
+	memtables []*memtable.Table
 	// pins counts the checkpoints in progress, during which no file is removed; it stands under mu.
 	pins int
 }
@@ -32,6 +34,25 @@ func (k *keeper) discard(t *table) {
 	k.tables = append(k.tables, t)
 	k.mu.Unlock()
 	k.kick()
+}
+
+// discardMemtable hands over a memtable that no read state holds. It may be called under DB.mu.
+func (k *keeper) discardMemtable(t *memtable.Table) {
+	k.mu.Lock()
+	k.memtables = append(k.memtables, t)
+	k.mu.Unlock()
+	k.kick()
+}
+
+// freeMemtables gives the memory back of the memtables handed over.
+func (k *keeper) freeMemtables() {
+	k.mu.Lock()
+	memtables := k.memtables
+	k.memtables = nil
+	k.mu.Unlock()
+	for _, t := range memtables {
+		t.Free()
+	}
 }
 
 // remove hands over files that nothing needs any more.
@@ -95,12 +116,24 @@ func (d *DB) prepareNext() error {
 	if err != nil {
 		return err
 	}
-	p := prepared{log: w, table: memtable.New(int(d.options.MemtableSize))}
+	p := prepared{log: w, table: d.newMemtable()}
 	d.mu.Lock()
 	d.next = p
 	d.room.Broadcast()
 	d.mu.Unlock()
 	return nil
+}
+
+// offHeapSize is the size from which a memtable lies outside the Go heap: the collector lets the heap grow to twice what
+// lives in it, and memtables are most of that. The many small ones of a simulation are not worth pages of their own.
+const offHeapSize = 1 << 20
+
+func (d *DB) newMemtable() *memtable.Table {
+	size := int(d.options.MemtableSize)
+	if size < offHeapSize {
+		return memtable.New(size)
+	}
+	return memtable.NewOffHeap(size)
 }
 
 // createLog makes a durable, empty log under an unused number, with room for a memtable's operations when the disk has
@@ -180,6 +213,7 @@ func (d *DB) probe() error {
 
 // sweep closes and removes what was handed over.
 func (k *keeper) sweep(d *DB) {
+	k.freeMemtables()
 	k.mu.Lock()
 	tables, files := k.tables, k.files
 	k.tables, k.files = nil, nil

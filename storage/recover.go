@@ -12,7 +12,6 @@ import (
 
 	"kvstore/storage/corrupt"
 	"kvstore/storage/manifest"
-	"kvstore/storage/memtable"
 	"kvstore/storage/wal"
 )
 
@@ -102,7 +101,7 @@ func (d *DB) openTables() error {
 }
 
 func (d *DB) emptyMemory() *memory {
-	return &memory{table: memtable.New(int(d.options.MemtableSize))}
+	return &memory{table: d.newMemtable()}
 }
 
 // checkLevels verifies what lookups rely on: below level 0 tables do not overlap.
@@ -275,8 +274,8 @@ func (r *replay) spill(limit int64) error {
 	}
 	s := d.state.Load()
 	it := d.active.table.NewIter()
-	defer it.Close()
 	err := r.builder.run(it, d.sieve(s, r.last, false), nil)
+	it.Close()
 	if err == nil {
 		err = r.builder.finish()
 	}
@@ -288,6 +287,7 @@ func (r *replay) spill(limit int64) error {
 	}
 	d.active = d.emptyMemory()
 	d.publish(d.active, nil, s.version, s.ranges)
+	d.keeper.freeMemtables()
 	return nil
 }
 

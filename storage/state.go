@@ -15,6 +15,8 @@ type memory struct {
 	log uint64
 	// last is the sequence number of the last operation, 0 while there is none.
 	last uint64
+	// refs counts the read states that hold the memory. The last one to go takes the table with it.
+	refs atomic.Int64
 }
 
 // readState is everything a reader needs, at one time: immutable but for the counting and for the writes that go on in
@@ -56,11 +58,15 @@ func (s *readState) hold() bool {
 	}
 }
 
-// release ends a hold. The last one lets go of the version and, with it, of tables that are in no other. It may be
-// called under DB.mu.
+// release ends a hold. The last one lets go of the version and the memtables and, with them, of tables that are in no
+// other. It may be called under DB.mu.
 func (s *readState) release() {
 	if s.refs.Add(-1) == 0 {
 		s.db.releaseVersion(s.version)
+		s.db.releaseMemory(s.active)
+		for _, m := range s.immutable {
+			s.db.releaseMemory(m)
+		}
 		s.db.states.Done()
 	}
 }
@@ -77,10 +83,20 @@ func (d *DB) releaseTable(t *table) {
 	}
 }
 
+func (d *DB) releaseMemory(m *memory) {
+	if m.refs.Add(-1) == 0 {
+		d.keeper.discardMemtable(m.table)
+	}
+}
+
 // publish makes the state built from the arguments the present one; it takes a hold of its own on v. The caller holds
 // mu.
 func (d *DB) publish(active *memory, immutable []*memory, v *version, ranges *rangeSet) {
 	v.refs.Add(1)
+	active.refs.Add(1)
+	for _, m := range immutable {
+		m.refs.Add(1)
+	}
 	d.states.Add(1)
 	s := &readState{db: d, active: active, immutable: immutable, version: v, ranges: ranges}
 	s.refs.Store(1)

@@ -21,7 +21,8 @@ const (
 // arena hands out pointer-free memory that is addressed by refs. Page numbers are virtual: a record longer than a page
 // takes several consecutive numbers, of which only the first has memory behind it, all in one piece.
 type arena struct {
-	// pages is replaced by a longer copy when it is full. Elements are written before a ref into their page is published.
+	// pages is replaced by a longer copy when it is full. Elements are atomic, and written before a ref into their page is
+	// published.
 	pages atomic.Pointer[[]unsafe.Pointer]
 	shift uint // a page is 1<<shift units
 	mask  uint32
@@ -48,7 +49,7 @@ func (a *arena) init(size int) {
 
 // at returns the address of a record.
 func (a *arena) at(r ref) unsafe.Pointer {
-	return unsafe.Add((*a.pages.Load())[r>>a.shift], int(r&a.mask)*unit)
+	return unsafe.Add(atomic.LoadPointer(&(*a.pages.Load())[r>>a.shift]), int(r&a.mask)*unit)
 }
 
 // alloc returns zeroed memory of n bytes.
@@ -109,7 +110,7 @@ func (a *arena) piece(units uint32) (ref, unsafe.Pointer) {
 		longer[page] = memory
 		a.pages.Store(&longer)
 	} else {
-		pages[page] = memory
+		atomic.StorePointer(&pages[page], memory)
 	}
 	r := page<<a.shift + lead
 	return r, unsafe.Add(memory, int(lead)*unit)
