@@ -352,13 +352,40 @@ func (n *Node) keepRing() {
 	}
 }
 
-// syncRing fetches the ring of a node that has a newer one.
+// syncRing fetches the ring of a node that has a newer one, as gossip or its
+// messages tell.
 func (n *Node) syncRing() error {
-	m := n.newest.Load()
-	if m == nil || m.Epoch <= n.epoch() {
+	if m := n.newest.Load(); m != nil && m.Epoch > n.epoch() {
+		if err := n.fetchRing(*m); err != nil {
+			return err
+		}
+	}
+	a := n.ahead.Load()
+	if a == nil || a.epoch <= n.epoch() {
 		return nil
 	}
-	return n.fetchRing(*m)
+	for _, m := range n.gossip.Members() {
+		if m.NodeID == a.id {
+			return n.fetchRing(m.Meta)
+		}
+	}
+	return fmt.Errorf("node %s has a newer ring, and gossip does not know where it is", n.nameOf(a.id))
+}
+
+// aheadNode is a node whose messages are of a newer ring than this node's.
+type aheadNode struct {
+	id    ring.NodeID
+	epoch ring.Epoch
+}
+
+// newerRing has keepRing fetch the ring of a node that is ahead. It is called for
+// each message of that ring; the first one matters, and keepRing tries again.
+func (n *Node) newerRing(id ring.NodeID, epoch ring.Epoch) {
+	if a := n.ahead.Load(); a != nil && a.epoch >= epoch {
+		return
+	}
+	n.ahead.Store(&aheadNode{id, epoch})
+	n.wakeKeeper()
 }
 
 // fetchRing takes over the ring of another node.

@@ -56,6 +56,7 @@ type Node struct {
 	flushMu  sync.Mutex // held while a flush is made durable
 	reachMu  sync.Mutex // makes finding out a node's reach and telling it one step
 	newest   atomic.Pointer[membership.Meta]
+	ahead    atomic.Pointer[aheadNode]
 	purging  atomic.Bool
 	shutdown sync.Once
 }
@@ -133,7 +134,7 @@ func (n *Node) open() error {
 		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
 		MaxValue: n.o.MaxValue,
 		Answered: n.answered, TimedOut: func(id ring.NodeID) { n.observe(id, membership.TimedOut) },
-		ClockApart: n.clockApart, EndTurn: func() { n.EndTurn() },
+		ClockApart: n.clockApart, NewerRing: n.newerRing, EndTurn: func() { n.EndTurn() },
 		Overloaded: rpc.ErrOverloaded,
 		Logger:     n.log,
 	})

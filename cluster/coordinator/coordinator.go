@@ -48,6 +48,9 @@ type Options struct {
 	// ClockApart is told of a peer whose clock is too far ahead of this node's,
 	// or behind; may be nil.
 	ClockApart func(id ring.NodeID, ahead bool)
+	// NewerRing is told of a peer whose ring is newer than this node's, with its
+	// epoch; may be nil. It is called once for each message that shows it.
+	NewerRing func(id ring.NodeID, epoch ring.Epoch)
 	// EndTurn is called after alarms were acted on, so that what they sent
 	// leaves; may be nil.
 	EndTurn func()
@@ -98,6 +101,9 @@ func New(o Options) *Coordinator {
 	if o.ClockApart == nil {
 		o.ClockApart = func(ring.NodeID, bool) {}
 	}
+	if o.NewerRing == nil {
+		o.NewerRing = func(ring.NodeID, ring.Epoch) {}
+	}
 	if o.EndTurn == nil {
 		o.EndTurn = func() {}
 	}
@@ -142,6 +148,7 @@ func (c *Coordinator) SetRing(r *ring.Ring, settled bool) {
 	c.mu.Lock()
 	defer c.mu.Unlock()
 	v := newView(r, c.o.Self, c.peerLocked)
+	v.follow(c.view.Load())
 	for p := range v.unsettled {
 		v.unsettled[p].Store(!settled)
 	}

@@ -23,6 +23,9 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 		if m.Status == wire.Refused {
 			c.o.ClockApart(from, false) // the only reason for which requests are
 		}
+		if v := c.view.Load(); m.Status == wire.WrongEpoch && v != nil && m.Epoch > v.ring.Epoch {
+			c.o.NewerRing(from, m.Epoch)
+		}
 		if w := c.pending.find(m.ID); w != nil {
 			w.receive(m.ID, from, m)
 		}
@@ -33,6 +36,10 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 		c.reject(from, m, wire.NotReplica, "")
 		return
 	}
+	if m.Epoch != v.ring.Epoch && c.wrongEpoch(v, from, m) {
+		c.reject(from, m, wire.WrongEpoch, "")
+		return
+	}
 	switch m.Kind {
 	case wire.Write:
 		c.acceptWrite(v, from, m)
@@ -41,6 +48,18 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 	case wire.Read:
 		c.acceptRead(v, from, m)
 	}
+}
+
+// wrongEpoch reports whether a request was made by another ring than this node's,
+// and may be misplaced therefore. This node's ring decides if it is the newer one
+// and knows that the partition has not changed since; otherwise it is fetched
+// first, by this node or by the other one.
+func (c *Coordinator) wrongEpoch(v *view, from ring.NodeID, m *wire.Message) bool {
+	if m.Epoch > v.ring.Epoch {
+		c.o.NewerRing(from, m.Epoch)
+		return true
+	}
+	return v.since[v.ring.PartitionOf(m.Token)] > m.Epoch
 }
 
 // clockAhead refuses a message of a node whose clock is too far ahead: taking
@@ -73,6 +92,9 @@ func (c *Coordinator) reject(from ring.NodeID, m *wire.Message, s wire.Status, t
 		kind = wire.ReadReply
 	}
 	reply := wire.Message{Kind: kind, ID: m.ID, Status: s, Body: []byte(text), Now: int64(c.o.Clock.Last())}
+	if v := c.view.Load(); v != nil {
+		reply.Epoch = v.ring.Epoch
+	}
 	_ = c.o.Transport.Send(from, &reply)
 }
 

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"slices"
 	"sync/atomic"
 	"time"
 
@@ -33,9 +34,10 @@ func (p *peer) is() Reach { return Reach(p.reach.Load()) }
 type view struct {
 	ring   *ring.Ring
 	self   ring.NodeID
-	peers  []*peer     // by member index
-	places []placement // by partition
-	own    []int8      // by partition: this node's place in the preference list, -1 none
+	peers  []*peer      // by member index
+	places []placement  // by partition
+	own    []int8       // by partition: this node's place in the preference list, -1 none
+	since  []ring.Epoch // by partition: the first epoch this node knows it to have had these replicas in
 	// unsettled says, by partition, that another node may have written what
 	// this one has not seen, so a decision that depends on the value reads a
 	// quorum first.
@@ -49,6 +51,7 @@ func newView(r *ring.Ring, self ring.NodeID, get func(ring.NodeID) *peer) *view 
 		peers:     make([]*peer, len(r.Members)),
 		places:    make([]placement, r.Q),
 		own:       make([]int8, r.Q),
+		since:     make([]ring.Epoch, r.Q),
 		unsettled: make([]atomic.Bool, r.Q),
 	}
 	for i := range r.Members {
@@ -68,6 +71,20 @@ func newView(r *ring.Ring, self ring.NodeID, get func(ring.NodeID) *peer) *view 
 		}
 	}
 	return v
+}
+
+// follow finds out what changed since the view before, which may be nil.
+func (v *view) follow(before *view) {
+	for p := range v.since {
+		v.since[p] = v.ring.Epoch
+		if before != nil && before.ring.Q == v.ring.Q && sameSet(before.ring.Replicas(ring.Partition(p)), v.ring.Replicas(ring.Partition(p))) {
+			v.since[p] = before.since[p]
+		}
+	}
+}
+
+func sameSet(a, b []ring.NodeID) bool {
+	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
 }
 
 // place derives the placement of a preference list.

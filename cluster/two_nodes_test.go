@@ -1,0 +1,58 @@
+package cluster
+
+import (
+	"context"
+	"testing"
+	"time"
+
+	"github.com/rs/zerolog"
+
+	"kvstore/cluster/coordinator"
+	"kvstore/storage"
+	"kvstore/storage/vfs"
+)
+
+// openBeside starts a node that joins another one's cluster, and waits until both
+// are in one ring and connected.
+func openBeside(t *testing.T, n *Node) *Node {
+	t.Helper()
+	m, err := Open(Options{
+		Dir: "data", Storage: storage.Options{FS: vfs.NewMem(), Logger: zerolog.Nop()}, Name: "beside",
+		Gossip: "127.0.0.1:0", RPC: "127.0.0.1:0", Client: "127.0.0.1:2", Join: []string{n.gossip.Self().Gossip},
+		BootID: "boot", Ops: map[string]*coordinator.Op{}, Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() {
+		if err := m.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	})
+	soon(t, "both to be connected", func() bool {
+		return m.epoch() != 0 && m.epoch() == n.epoch() && n.rpc.Connected(m.id.Node) && m.rpc.Connected(n.id.Node)
+	})
+	return m
+}
+
+// soon polls: for facts no event tells of.
+func soon(t *testing.T, what string, ok func() bool) {
+	t.Helper()
+	for end := time.Now().Add(10 * time.Second); !ok(); time.Sleep(5 * time.Millisecond) {
+		if time.Now().After(end) {
+			t.Fatalf("waited in vain for %s", what)
+		}
+	}
+}
+
+// A node whose messages are of a newer ring is asked for it, without gossip.
+func TestANewerRingIsFetchedFromWhoHasIt(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	m := openBeside(t, n)
+	soon(t, "gossip to rest", func() bool { return n.gossip.Self().Epoch == n.epoch() })
+	next := withAnother(t, n)
+	n.ring.Store(next)
+	m.newerRing(n.id.Node, next.Epoch)
+	soon(t, "the newer ring", func() bool { return m.epoch() == next.Epoch })
+}
