@@ -13,5 +13,5 @@
 // Pick looks at the sizes and draws a Plan: inputs of one level, the tables of the output level that they overlap, and the
 // keys where outputs must be cut. It is a pure function; whoever runs plans marks the inputs Busy until the outcome is in
 // the manifest, and may ask for further plans meanwhile. The records of the inputs run through Merge; a Filter says which
-// of them anyone can still see; a Cutter says where the next output begins.
+// of them anyone can still see; a Cutter says where the next output begins; a Pace says when to rest for the sake of writers.
 package compaction

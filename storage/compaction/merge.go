@@ -2,6 +2,9 @@ package compaction
 
 import (
 	"bytes"
+	"cmp"
+	"encoding/binary"
+	"slices"
 
 	"kvstore/storage/entry"
 )
@@ -25,31 +28,82 @@ type source struct {
 	order int
 	key   []byte
 	seq   uint64
+	// prefix is the first eight bytes of key, big endian, with zeros after its end. Tokens differ there, so it mostly decides.
+	prefix uint64
+}
+
+// stand takes over the place of the iterator.
+func (s *source) stand() { s.at(s.it.Key(), s.it.Seq()) }
+
+func (s *source) at(key []byte, seq uint64) {
+	s.key, s.seq = key, seq
+	if len(key) >= 8 {
+		s.prefix = binary.BigEndian.Uint64(key)
+		return
+	}
+	s.prefix = 0
+	for i, b := range key {
+		s.prefix |= uint64(b) << (56 - 8*i)
+	}
 }
 
 // NewMerge returns a view that owns the iterators: Close closes them.
 func NewMerge(iters ...entry.Iterator) *Merge {
-	m := &Merge{sources: make([]source, len(iters)), heap: make([]*source, 0, len(iters))}
-	for i, it := range iters {
-		m.sources[i] = source{it: it, order: i}
-	}
+	m := &Merge{}
+	m.Reset(iters)
 	return m
 }
 
+// Reset makes a view that is new or closed one that owns the iterators; the slice stays the caller's.
+func (m *Merge) Reset(iters []entry.Iterator) {
+	m.err, m.heap, m.sources = nil, slices.Grow(m.heap[:0], len(iters)), slices.Grow(m.sources[:0], len(iters))
+	for i, it := range iters {
+		m.sources = append(m.sources, source{it: it, order: i})
+	}
+}
+
 // First implements entry.Iterator.
-func (m *Merge) First() bool { return m.place(true, entry.Iterator.First) }
+func (m *Merge) First() bool {
+	m.begin(true)
+	for i := range m.sources {
+		if s := &m.sources[i]; !m.admit(s, s.it.First()) {
+			return false
+		}
+	}
+	return m.order()
+}
 
 // Last implements entry.Iterator.
-func (m *Merge) Last() bool { return m.place(false, entry.Iterator.Last) }
+func (m *Merge) Last() bool {
+	m.begin(false)
+	for i := range m.sources {
+		if s := &m.sources[i]; !m.admit(s, s.it.Last()) {
+			return false
+		}
+	}
+	return m.order()
+}
 
 // SeekGE implements entry.Iterator.
 func (m *Merge) SeekGE(key []byte) bool {
-	return m.place(true, func(it entry.Iterator) bool { return it.SeekGE(key) })
+	m.begin(true)
+	for i := range m.sources {
+		if s := &m.sources[i]; !m.admit(s, s.it.SeekGE(key)) {
+			return false
+		}
+	}
+	return m.order()
 }
 
 // SeekLT implements entry.Iterator.
 func (m *Merge) SeekLT(key []byte) bool {
-	return m.place(false, func(it entry.Iterator) bool { return it.SeekLT(key) })
+	m.begin(false)
+	for i := range m.sources {
+		if s := &m.sources[i]; !m.admit(s, s.it.SeekLT(key)) {
+			return false
+		}
+	}
+	return m.order()
 }
 
 // Next implements entry.Iterator.
@@ -91,28 +145,22 @@ func (m *Merge) Close() error {
 			err = e
 		}
 	}
-	m.sources, m.heap = nil, nil
+	// The memory is kept for Reset, but nothing of what it held.
+	clear(m.sources)
+	clear(m.heap[:cap(m.heap)])
+	m.sources, m.heap = m.sources[:0], m.heap[:0]
 	return err
 }
 
-// place positions all sources anew.
-func (m *Merge) place(forward bool, move func(entry.Iterator) bool) bool {
-	m.forward, m.err, m.heap = forward, nil, m.heap[:0]
-	for i := range m.sources {
-		if !m.admit(&m.sources[i], move(m.sources[i].it)) {
-			return false
-		}
-	}
-	m.order()
-	return len(m.heap) > 0
-}
+// begin starts the placing of all sources anew.
+func (m *Merge) begin(forward bool) { m.forward, m.err, m.heap = forward, nil, m.heap[:0] }
 
 // admit takes a source into the heap, unordered, if it stands on a record. It is false after an error.
 func (m *Merge) admit(s *source, standing bool) bool {
 	if !standing {
 		return m.check(s)
 	}
-	s.key, s.seq = s.it.Key(), s.it.Seq()
+	s.stand()
 	m.heap = append(m.heap, s)
 	return true
 }
@@ -129,7 +177,7 @@ func (m *Merge) check(s *source) bool {
 func (m *Merge) step(standing bool) bool {
 	s := m.heap[0]
 	if standing {
-		s.key, s.seq = s.it.Key(), s.it.Seq()
+		s.stand()
 	} else {
 		if !m.check(s) {
 			return false
@@ -149,7 +197,8 @@ func (m *Merge) step(standing bool) bool {
 func (m *Merge) turn(forward bool) bool {
 	current := m.heap[0]
 	m.saved = append(m.saved[:0], current.key...)
-	here := source{key: m.saved, seq: current.seq, order: current.order}
+	here := source{order: current.order}
+	here.at(m.saved, current.seq)
 	m.forward, m.heap = forward, append(m.heap[:0], current)
 	for i := range m.sources {
 		s := &m.sources[i]
@@ -158,7 +207,7 @@ func (m *Merge) turn(forward bool) bool {
 		}
 		standing := s.it.SeekGE(here.key)
 		for standing {
-			s.key, s.seq = s.it.Key(), s.it.Seq()
+			s.stand()
 			if compare(s, &here) > 0 {
 				break
 			}
@@ -182,6 +231,9 @@ func (m *Merge) turn(forward bool) bool {
 
 // compare orders two records as package entry does, equal ones by source.
 func compare(a, b *source) int {
+	if a.prefix != b.prefix {
+		return cmp.Compare(a.prefix, b.prefix)
+	}
 	if c := bytes.Compare(a.key, b.key); c != 0 {
 		return c
 	}
@@ -194,13 +246,19 @@ func compare(a, b *source) int {
 	return a.order - b.order
 }
 
-func (m *Merge) less(a, b *source) bool { return (compare(a, b) < 0) == m.forward }
+func (m *Merge) less(a, b *source) bool {
+	if a.prefix != b.prefix {
+		return (a.prefix < b.prefix) == m.forward
+	}
+	return (compare(a, b) < 0) == m.forward
+}
 
-// order makes the heap a heap.
-func (m *Merge) order() {
+// order makes the heap a heap, and reports whether anything is in it.
+func (m *Merge) order() bool {
 	for i := len(m.heap)/2 - 1; i >= 0; i-- {
 		m.sift(i)
 	}
+	return len(m.heap) > 0
 }
 
 func (m *Merge) sift(i int) {

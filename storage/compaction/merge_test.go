@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"slices"
+	"strings"
 	"testing"
 
 	"kvstore/storage/entry"
@@ -194,3 +195,23 @@ func (f *fixed) Key() []byte  { return f.keys[f.at] }
 func (f *fixed) Seq() uint64  { return 1 }
 func (f *fixed) Err() error   { return nil }
 func (f *fixed) Close() error { return nil }
+
+// TestCompareByPrefix compares keys that differ in their first eight bytes, behind them, or by zeros at their end.
+func TestCompareByPrefix(t *testing.T) {
+	keys := []string{"", "\x00", "\x00\x00\x00\x00\x00\x00\x00\x00", "\x00\x00\x00\x00\x00\x00\x00\x00\x00", "a", "a\x00", "a\x00b",
+		"abcdefg", "abcdefg\x00", "abcdefgh", "abcdefgh\x00", "abcdefghi", "abcdefgi", "\xff\xff\xff\xff\xff\xff\xff\xff", "\xff\xff\xff\xff\xff\xff\xff\xff\x00"}
+	for _, x := range keys {
+		for _, y := range keys {
+			var a, b source
+			a.at([]byte(x), 1)
+			b.at([]byte(y), 1)
+			if got, want := compare(&a, &b), strings.Compare(x, y); got != want {
+				t.Errorf("%q against %q: %d, want %d", x, y, got, want)
+			}
+			m := Merge{forward: true}
+			if got := m.less(&a, &b); got != (x < y) {
+				t.Errorf("%q before %q: %v", x, y, got)
+			}
+		}
+	}
+}

@@ -2,9 +2,9 @@ package compaction
 
 import "time"
 
-// Pace says how a compaction leaves the processor to those who write and read meanwhile. A compaction that takes what it can
-// get makes a second of its own out of a quarter of each core's; then all nodes of a machine, which get the same writes, stall
-// their clients at the same time. Nothing is in a hurry as long as level 0 is far from where flushes must wait.
+// Pace says how a compaction leaves the processor to those who write and read meanwhile. The replicas of a partition get the
+// same writes, so where several share a machine they compact at the same time; each taking all it can get, their clients
+// wait for seconds on end. Nothing is in a hurry as long as level 0 is far from where flushes must wait.
 type Pace struct {
 	// Trigger is how many tables of level 0 are worth merging, Stop how many make flushes wait.
 	Trigger, Stop int
@@ -13,7 +13,7 @@ type Pace struct {
 const (
 	// busyRate is how many writes a second are worth resting for.
 	busyRate = 2000
-	// maxRest bounds one rest, so that the outcome of a pause of the whole machine is no long sleep.
+	// maxRest bounds one rest: work that took long because the whole machine stood still is no reason for a long one.
 	maxRest = 20 * time.Millisecond
 	// restRatio is how long a compaction rests for the time it worked while level 0 is as small as can be: its share of
 	// one processor is a quarter then.
