@@ -56,18 +56,17 @@ func (s store) Scan(lower, upper []byte, fn func(key, value []byte) bool) error 
 	return nil
 }
 
-// storeError names an error of the engine as requests know it.
+// storeError names an error of the engine as requests know it. What the disk
+// said when it was full or failed is for the operator, and the engine has logged
+// it; which bytes are damaged is for whoever asked for them.
 func storeError(err error) error {
-	var name error
 	switch {
 	case errors.Is(err, storage.ErrFull):
-		name = coordinator.ErrFull
+		return coordinator.ErrFull
 	case errors.Is(err, storage.ErrReadOnly):
-		name = coordinator.ErrReadOnly
+		return coordinator.ErrReadOnly
 	case storage.IsCorrupt(err):
-		name = coordinator.ErrCorrupt
-	default:
-		return err
+		return fmt.Errorf("%w: %w", coordinator.ErrCorrupt, err)
 	}
-	return fmt.Errorf("%w: %w", name, err)
+	return err
 }

@@ -43,7 +43,7 @@ func TestFullDisk(t *testing.T) {
 		}
 		written = append(written, i)
 	}
-	if !strings.HasPrefix(refusal, "-MISCONF ") {
+	if refusal != "-MISCONF refused: the disk is full" {
 		t.Fatalf("after %d writes: %q", len(written), refusal)
 	}
 	t.Logf("after %d writes: %s", len(written), refusal)
@@ -58,7 +58,10 @@ func TestFullDisk(t *testing.T) {
 	}
 	check()
 	c.Expect("PING", "PONG")
-	c.ExpectPrefix("SET another x", "-MISCONF ")
+	c.Expect("SET another x", "-MISCONF refused: the disk is full")
+	if !strings.Contains(n.Output(), "no space left on device") {
+		t.Errorf("the log does not say what the disk said:\n%s", n.Output())
+	}
 
 	if err := os.Remove(filepath.Join(inside, "ballast")); err != nil {
 		t.Fatal(err)
