@@ -25,6 +25,7 @@ const (
 	methodScan    uint8 = 6 // see scan.go
 	methodCount   uint8 = 7 // see count.go
 	methodFlush   uint8 = 8 // see flush.go
+	methodFlushed uint8 = 9 // see flush.go
 )
 
 // maxServing bounds the services under way at a node; what comes beyond is
@@ -186,6 +187,8 @@ func (n *Node) serve(ctx context.Context, method uint8, body []byte) ([]byte, er
 		return n.serveCount(ctx, body)
 	case methodFlush:
 		return nil, n.serveFlush(body)
+	case methodFlushed:
+		return n.serveFlushed(), nil
 	}
 	return nil, fmt.Errorf("unknown service %d", method)
 }

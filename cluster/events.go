@@ -33,6 +33,7 @@ func (e *events) PeerUp(id ring.NodeID) {
 	n := (*Node)(e)
 	n.observe(id, membership.Connected)
 	n.reach(id)
+	n.catchUpFlushes(id)
 	n.log.Info().Str("node", n.nameOf(id)).Msg("connected")
 }
 

@@ -6,10 +6,12 @@ import (
 	"errors"
 	"fmt"
 	"sync"
+	"time"
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/replica"
+	"kvstore/cluster/ring"
 	"kvstore/storage/key"
 )
 
@@ -18,7 +20,8 @@ import (
 const spaceFlushed = 0x42
 
 // FlushDB deletes every key of a database, of all databases when db is negative.
-// It needs every member: a node that missed it would bring the keys back.
+// It needs every member: a node that missed it would bring the keys back until it
+// catches up (see catchUpFlushes).
 func (n *Node) FlushDB(ctx context.Context, db int) error {
 	r := n.ring.Load()
 	if r == nil {
@@ -81,6 +84,73 @@ func (n *Node) serveFlush(body []byte) error {
 		n.replica.Flush(db, at)
 	}
 	n.startPurge()
+	return nil
+}
+
+// serveFlushed tells up to when this node has flushed what: for each database
+// that ever was, the database (1 byte) and the timestamp (8 bytes, big endian).
+func (n *Node) serveFlushed() (out []byte) {
+	for db := range uint8(replica.Databases) {
+		if at := n.replica.Horizon(db); at != 0 {
+			out = binary.BigEndian.AppendUint64(append(out, db), uint64(at))
+		}
+	}
+	return out
+}
+
+// catchUpAgain is the time between attempts to hear what another node flushed.
+const catchUpAgain = time.Second
+
+// catchUpFlushes asks, in the background, a node that has just been connected what
+// it flushed. A flush is sent to all members only while all are there, but one of
+// them may have died before it came; the keys would return from that one.
+func (n *Node) catchUpFlushes(id ring.NodeID) {
+	n.calls.mu.Lock()
+	defer n.calls.mu.Unlock()
+	if n.calls.closed {
+		return
+	}
+	n.wg.Go(func() {
+		for n.rpc.Connected(id) {
+			err := n.takeFlushed(id)
+			if err == nil || n.ctx.Err() != nil {
+				return
+			}
+			n.log.Warn().Err(err).Msg("not known yet what another node flushed")
+			select {
+			case <-n.ctx.Done():
+			case <-time.After(catchUpAgain):
+			}
+		}
+	})
+}
+
+// takeFlushed flushes what another node has flushed later than this one.
+func (n *Node) takeFlushed(id ring.NodeID) error {
+	ctx, cancel := context.WithTimeout(n.ctx, joinWithin)
+	defer cancel()
+	answer, err := n.call(ctx, id, methodFlushed, nil)
+	if err != nil {
+		return err
+	}
+	for ; len(answer) > 0; answer = answer[9:] {
+		if len(answer) < 9 || answer[0] >= replica.Databases {
+			return errShort
+		}
+		db, at := answer[0], answer[1:9]
+		horizon := hlc.Timestamp(binary.BigEndian.Uint64(at))
+		if horizon <= n.replica.Horizon(db) {
+			continue
+		}
+		// What is written here from now on is later than the flush.
+		if err := n.clock.Observe(horizon); err != nil {
+			return err
+		}
+		if err := n.serveFlush(append([]byte{db, db}, at...)); err != nil {
+			return err
+		}
+		n.log.Info().Uint8("db", db).Str("node", n.nameOf(id)).Msg("a flush that this node missed was caught up")
+	}
 	return nil
 }
 

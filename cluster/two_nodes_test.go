@@ -2,13 +2,16 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/hlc"
 	"kvstore/storage"
+	"kvstore/storage/key"
 	"kvstore/storage/vfs"
 )
 
@@ -55,4 +58,42 @@ func TestANewerRingIsFetchedFromWhoHasIt(t *testing.T) {
 	n.ring.Store(next)
 	m.newerRing(n.id.Node, next.Epoch)
 	soon(t, "the newer ring", func() bool { return m.epoch() == next.Epoch })
+}
+
+// A node that missed a flush hears of it when it is connected again, and keeps it.
+func TestAMissedFlushIsCaughtUp(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	m := openBeside(t, n)
+	at, err := n.clock.Now()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.serveFlush(binary.BigEndian.AppendUint64([]byte{3, 5}, uint64(at))); err != nil {
+		t.Fatal(err)
+	}
+	earlier := at - 1
+	if err := m.serveFlush(binary.BigEndian.AppendUint64([]byte{2, 3}, uint64(earlier))); err != nil {
+		t.Fatal(err)
+	}
+	(*events)(m).PeerUp(n.id.Node)
+	(*events)(n).PeerUp(m.id.Node)
+	for _, c := range []struct {
+		db   uint8
+		want hlc.Timestamp
+	}{{0, 0}, {2, earlier}, {3, at}, {4, at}, {5, at}, {6, 0}} {
+		for _, node := range []*Node{n, m} {
+			soon(t, "the later horizon", func() bool { return node.replica.Horizon(c.db) == c.want })
+			if c.want == 0 {
+				continue
+			}
+			b, _, err := node.db.Get(nil, key.AppendSystem(nil, spaceFlushed, []byte{c.db}))
+			if err != nil || len(b) != 8 || hlc.Timestamp(binary.BigEndian.Uint64(b)) != c.want {
+				t.Errorf("database %d on disk: %x, %v", c.db, b, err)
+			}
+		}
+	}
+	if m.clock.Last() < at {
+		t.Error("a write could come before the flush")
+	}
 }
