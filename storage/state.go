@@ -5,6 +5,7 @@ import (
 
 	"kvstore/storage/entry"
 	"kvstore/storage/memtable"
+	"kvstore/storage/sstable"
 )
 
 // memory is a memtable and what is known of its writes. The fields but table stand under DB.mu until the memory is
@@ -133,8 +134,9 @@ func (s *readState) get(dst, key []byte, seq uint64, io bool) (value []byte, fou
 			return appendLive(dst, v, kind, at, deleted)
 		}
 	}
+	probe := sstable.NewProbe(key)
 	for _, t := range s.version.levels[0] {
-		if !t.mayHold(key) || t.MaxSeq < deleted {
+		if t.reader.TurnsAway(probe) || t.MaxSeq < deleted || !t.mayHold(key) {
 			continue
 		}
 		v, live, known, ready, err := t.get(dst, key, seq, deleted, io)
@@ -144,7 +146,7 @@ func (s *readState) get(dst, key []byte, seq uint64, io bool) (value []byte, fou
 	}
 	for level := 1; level < levels; level++ {
 		t := s.version.find(level, key)
-		if t == nil || t.MaxSeq < deleted {
+		if t == nil || t.MaxSeq < deleted || t.reader.TurnsAway(probe) {
 			continue
 		}
 		v, live, known, ready, err := t.get(dst, key, seq, deleted, io)

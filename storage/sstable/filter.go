@@ -5,7 +5,6 @@ import (
 	"math/bits"
 	"slices"
 
-	"github.com/bits-and-blooms/bloom/v3"
 	"github.com/cespare/xxhash/v2"
 )
 
@@ -35,10 +34,15 @@ func cellOf(h uint64, n uint32) int {
 	return int(hi)
 }
 
+// spread makes of a hash the number whose digits, bitsPerLocation each, are the locations.
+func spread(h uint64) uint64 {
+	x := h * 0xff51afd7ed558ccd
+	return x ^ x>>33
+}
+
 // locations are the bits of a key within its cell.
 func locations(h uint64) (locs [maxProbes]uint64) {
-	x := h * 0xff51afd7ed558ccd
-	x ^= x >> 33
+	x := spread(h)
 	for i := range locs {
 		locs[i] = x & (cellBits - 1)
 		x >>= bitsPerLocation
@@ -92,16 +96,19 @@ func parsePartition(data []byte) (p partition, ok bool) {
 	return p, ok
 }
 
-// mayHave reports whether the partition may have a key of this hash. Without a filter it may have any.
+// mayHave reports whether the partition may have a key of this hash. Without a filter it may have any. The bits are those
+// that bloom.TestLocations would test, looked at in place and no further than the first that is not set.
 func (p *partition) mayHave(h uint64) bool {
 	if len(p.cells) == 0 {
 		return true
 	}
-	data := p.cells[cellOf(h, uint32(len(p.cells)/cellSize))*cellSize:]
-	var words [cellWords]uint64
-	for i := range words {
-		words[i] = binary.LittleEndian.Uint64(data[8*i:])
+	cell := (*[cellSize]byte)(p.cells[cellOf(h, uint32(len(p.cells)/cellSize))*cellSize:])
+	x := spread(h)
+	for range p.probes {
+		if cell[x&(cellBits-1)>>3]&(1<<(x&7)) == 0 {
+			return false
+		}
+		x >>= bitsPerLocation
 	}
-	locs := locations(h)
-	return bloom.FromWithM(words[:], cellBits, uint(p.probes)).TestLocations(locs[:p.probes])
+	return true
 }

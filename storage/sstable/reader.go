@@ -42,6 +42,7 @@ type Reader struct {
 	held   cache.Handle // of top's memory
 	top    block
 	parts  []part // what the rows of top lead to
+	bounds bounds // of the parts
 }
 
 // Open reads the footer and top index of a table of size bytes. The reader owns the file from then on, after an error the
@@ -86,13 +87,26 @@ func (r *Reader) open() error {
 	if r.top, ok = parseBlock(r.held.Data()); !ok {
 		return r.damage(r.footer.top.offset, "the top index cannot be read")
 	}
+	if err := r.findParts(); err != nil {
+		return err
+	}
+	return r.readRanges()
+}
+
+// findParts reads the top index once, so that reads find its rows decoded.
+func (r *Reader) findParts() error {
 	r.parts = make([]part, r.top.n)
+	largest := make([]uint64, r.top.n)
 	for i := range r.parts {
+		var err error
 		if r.parts[i].at, err = r.child(&r.top, i, r.footer.top); err != nil {
 			return err
 		}
+		v, _ := r.top.row(i)
+		largest[i] = prefixOf(slices.Concat(r.top.prefix, v.suffix))
 	}
-	return r.readRanges()
+	r.bounds = newBounds(prefixOf(r.info.Smallest), largest)
+	return nil
 }
 
 func (r *Reader) readRanges() error {
