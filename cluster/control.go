@@ -182,7 +182,7 @@ func (n *Node) serve(ctx context.Context, method uint8, body []byte) ([]byte, er
 		}
 		return nil, errors.New("the node has no ring yet")
 	case methodScan:
-		return n.serveScan(body)
+		return n.serveScan(ctx, body)
 	case methodCount:
 		return n.serveCount(ctx, body)
 	case methodFlush:

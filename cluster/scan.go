@@ -8,6 +8,7 @@ import (
 	"fmt"
 	"slices"
 	"sync"
+	"sync/atomic"
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/hlc"
@@ -137,7 +138,8 @@ func (n *Node) scanRange(ctx context.Context, r *ring.Ring, q ScanQuery, lo, hi 
 	return keys, next, nil
 }
 
-// askReplicas scans at need replicas, this node first, the others in order.
+// askReplicas scans at need replicas, this node first, the others in order. In
+// place of one that fails another one is asked.
 func (n *Node) askReplicas(ctx context.Context, replicas []ring.NodeID, need int, q scanBody) ([]foundList, error) {
 	var usable []ring.NodeID
 	for _, id := range replicas {
@@ -152,18 +154,17 @@ func (n *Node) askReplicas(ctx context.Context, replicas []ring.NodeID, need int
 	}
 	lists := make([]foundList, need)
 	errs := make([]error, need)
+	var spare atomic.Int64 // the next of usable that is asked in place of another
+	spare.Store(int64(need))
 	var wg sync.WaitGroup
 	body := q.append(nil)
 	for i := range need {
 		wg.Go(func() {
-			var answer []byte
-			if usable[i] == n.id.Node {
-				answer, errs[i] = n.serveScan(body)
-			} else {
-				answer, errs[i] = n.call(ctx, usable[i], methodScan, body)
-			}
-			if errs[i] == nil {
-				lists[i], errs[i] = decodeFound(answer)
+			for k := i; k < len(usable); k = int(spare.Add(1)) - 1 {
+				lists[i], errs[i] = n.scanAt(ctx, usable[k], body)
+				if errs[i] == nil || ctx.Err() != nil {
+					return
+				}
 			}
 		})
 	}
@@ -175,6 +176,21 @@ func (n *Node) askReplicas(ctx context.Context, replicas []ring.NodeID, need int
 		return nil, err
 	}
 	return lists, nil
+}
+
+// scanAt scans at one replica.
+func (n *Node) scanAt(ctx context.Context, id ring.NodeID, body []byte) (foundList, error) {
+	var answer []byte
+	var err error
+	if id == n.id.Node {
+		answer, err = n.serveScan(ctx, body)
+	} else {
+		answer, err = n.call(ctx, id, methodScan, body)
+	}
+	if err != nil {
+		return foundList{}, err
+	}
+	return decodeFound(answer)
 }
 
 // scanBody is the request of a scan: db (1), lo, hi (8 each), limit (4), big
@@ -212,18 +228,26 @@ type foundList struct {
 	items []found
 }
 
+// checkEvery is the number of records after which a scan asks whether anybody
+// waits for it still: most may be of other databases.
+const checkEvery = 1024
+
 // serveScan lists what this node holds of a range.
-func (n *Node) serveScan(body []byte) ([]byte, error) {
+func (n *Node) serveScan(ctx context.Context, body []byte) ([]byte, error) {
 	q, err := decodeScan(body)
 	if err != nil {
 		return nil, err
 	}
 	out := []byte{0}
 	now := n.o.Now().UnixMilli()
-	count, last := 0, ring.Token(0)
+	walked, count, last := 0, 0, ring.Token(0)
 	lower, upper := key.AppendToken(nil, uint64(q.lo)), key.AppendToken(nil, uint64(q.hi))
 	var bad error
 	err = store{n.db}.Scan(lower, upper, func(k, value []byte) bool {
+		if walked++; walked%checkEvery == 0 && ctx.Err() != nil {
+			bad = ctx.Err()
+			return false
+		}
 		token, db, name, err := key.ParseUser(k)
 		if err != nil {
 			bad = err
