@@ -58,6 +58,7 @@ type DB struct {
 	turn    logTurn
 	syncer  syncer
 	waiters waiterPool
+	walks   walkPool
 	tree    tree
 	keeper  keeper
 	flusher signal

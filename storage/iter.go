@@ -20,6 +20,7 @@ type IterOptions struct {
 type Iter struct {
 	state *readState
 	seq   uint64
+	walk  *walk
 	inner *compaction.Merge
 	lower []byte
 	upper []byte
@@ -54,20 +55,9 @@ func (d *DB) NewIter(o IterOptions) (*Iter, error) {
 
 // newIter takes over the caller's hold of the state.
 func newIter(s *readState, seq uint64, o IterOptions) *Iter {
-	children := make([]entry.Iterator, 0, 1+len(s.immutable)+len(s.version.levels[0])+levels)
-	children = append(children, s.active.table.NewIter())
-	for _, m := range s.immutable {
-		children = append(children, m.table.NewIter())
-	}
-	for _, t := range s.version.levels[0] {
-		children = append(children, t.reader.NewIter())
-	}
-	for _, tables := range s.version.levels[1:] {
-		if len(tables) > 0 {
-			children = append(children, &levelIter{tables: tables})
-		}
-	}
-	return &Iter{state: s, seq: seq, inner: compaction.NewMerge(children...), lower: bytes.Clone(o.Lower), upper: bytes.Clone(o.Upper)}
+	w := s.db.walks.take()
+	w.open(s, o)
+	return &Iter{state: s, seq: seq, walk: w, inner: &w.merge, lower: w.lower, upper: w.upper, key: w.key, value: w.value}
 }
 
 // SeekGE moves to the first key at or after key, within the bounds.
@@ -237,8 +227,10 @@ func (i *Iter) Close() error {
 		return nil
 	}
 	i.place = nowhere
-	err := i.inner.Close()
+	i.walk.key, i.walk.value = i.key, i.value
+	err := i.walk.close()
+	i.state.db.walks.give(i.walk)
 	i.state.release()
-	i.state = nil
+	*i = Iter{err: i.err}
 	return err
 }

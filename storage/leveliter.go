@@ -1,6 +1,11 @@
 package storage
 
-import "kvstore/storage/entry"
+import (
+	"bytes"
+
+	"kvstore/storage/entry"
+	"kvstore/storage/sstable"
+)
 
 // levelIter shows the records of tables that follow each other without overlap, opening one at a time.
 type levelIter struct {
@@ -11,6 +16,8 @@ type levelIter struct {
 	at  int
 	it  entry.Iterator
 	err error
+	// own is the open table's iterator unless it is a scan.
+	own sstable.Iter
 }
 
 var _ entry.Iterator = (*levelIter)(nil)
@@ -27,7 +34,8 @@ func (l *levelIter) open(i int) bool {
 	if l.scan {
 		l.it = l.tables[i].reader.NewScanIter()
 	} else {
-		l.it = l.tables[i].reader.NewIter()
+		l.own.Reset(l.tables[i].reader)
+		l.it = &l.own
 	}
 	return true
 }
@@ -103,4 +111,20 @@ func (l *levelIter) Close() error {
 	err := l.it.Close()
 	l.it = nil
 	return err
+}
+
+// within returns those of a level's tables, below 0, that may hold keys from lower up to and without upper, of which
+// nil is no bound.
+func within(tables []*table, lower, upper []byte) []*table {
+	if lower != nil {
+		tables = tables[firstNotBefore(tables, lower):]
+	}
+	if upper == nil {
+		return tables
+	}
+	n := firstNotBefore(tables, upper)
+	if n < len(tables) && bytes.Compare(tables[n].Smallest, upper) < 0 {
+		n++
+	}
+	return tables[:n]
 }

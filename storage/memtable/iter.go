@@ -43,9 +43,15 @@ type frame struct {
 
 // NewIter returns an iterator that is not positioned yet.
 func (t *Table) NewIter() *Iter {
-	i := &Iter{t: t}
-	i.stack, i.leaf = i.stackBuffer[:0], i.leafBuffer[:0]
+	i := &Iter{}
+	i.Reset(t)
 	return i
+}
+
+// Reset makes an iterator that is new or closed one of t, not positioned yet.
+func (i *Iter) Reset(t *Table) {
+	i.t = t
+	i.stack, i.leaf = i.stackBuffer[:0], i.leafBuffer[:0]
 }
 
 // First implements entry.Iterator.

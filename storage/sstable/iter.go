@@ -40,6 +40,10 @@ func (r *Reader) NewScanIter() entry.Iterator {
 
 func (r *Reader) newIter() *Iter { return &Iter{r: r, inTop: -1} }
 
+// Reset makes an iterator that is new or closed one of r, not positioned yet, as NewIter does. With nil it lets go of
+// the table.
+func (i *Iter) Reset(r *Reader) { *i = Iter{r: r, inTop: -1, key: i.key[:0]} }
+
 // First implements entry.Iterator.
 func (i *Iter) First() bool {
 	i.err = nil
