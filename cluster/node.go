@@ -288,6 +288,9 @@ func (n *Node) Refused() <-chan error { return n.fatal }
 // Ready returns nil when the node is in a ring and takes requests.
 func (n *Node) Ready() error {
 	if n.ring.Load() == nil {
+		if why := n.gossip.Obstacle(); why != "" {
+			return fmt.Errorf("%w: %s", coordinator.ErrNotReady, why)
+		}
 		return coordinator.ErrNotReady
 	}
 	if err := n.db.WriteError(); err != nil {

@@ -3,16 +3,25 @@ package membership
 import (
 	"bytes"
 	"strings"
+	"sync"
+	"time"
 
 	"github.com/rs/zerolog"
 )
 
 // logWriter turns memberlist's lines, "[LEVEL] memberlist: text", into events. What memberlist finds worth an INFO is
-// of no interest to an operator who is told of members coming and going anyway: it becomes a debug event.
-type logWriter struct{ log zerolog.Logger }
+// of no interest to an operator who is told of members coming and going anyway: it becomes a debug event. So does what
+// nodes of other clusters cause, who try again and again, after it was said once in sayAgain.
+type logWriter struct {
+	log zerolog.Logger
+	now func() time.Time
+
+	mu        sync.Mutex
+	strangers complaints // guarded by mu
+}
 
 // Write takes one line; log.Logger never writes less or more.
-func (w logWriter) Write(line []byte) (int, error) {
+func (w *logWriter) Write(line []byte) (int, error) {
 	level, text := zerolog.DebugLevel, bytes.TrimSpace(line)
 	for tag, l := range map[string]zerolog.Level{"[WARN]": zerolog.WarnLevel, "[ERR]": zerolog.ErrorLevel, "[ERROR]": zerolog.ErrorLevel,
 		"[INFO]": zerolog.DebugLevel, "[DEBUG]": zerolog.DebugLevel} {
@@ -22,8 +31,24 @@ func (w logWriter) Write(line []byte) (int, error) {
 		}
 	}
 	text = bytes.TrimPrefix(text, []byte("memberlist: "))
+	if bytes.Contains(text, []byte("unacceptable label")) {
+		if level = zerolog.DebugLevel; w.strangerDue() {
+			level = zerolog.WarnLevel
+			text = append(text, "; a node of another cluster.name has this one in its cluster.join"...)
+		}
+	}
 	w.log.WithLevel(level).Str("from", "gossip").Msg(string(text))
 	return len(line), nil
+}
+
+// strangerDue reports whether a node of another cluster is worth a warning now.
+func (w *logWriter) strangerDue() bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	if w.strangers == nil {
+		w.strangers = complaints{}
+	}
+	return w.strangers.due(hungUp, w.now())
 }
 
 // oneLine is the text of an error of memberlist's, which lists several on lines

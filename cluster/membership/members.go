@@ -10,6 +10,7 @@ import (
 	"slices"
 	"strconv"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"github.com/hashicorp/memberlist"
@@ -37,7 +38,7 @@ const (
 	reclaimAfter = time.Second
 	// rejoinEvery is the time between attempts to reach dead members.
 	rejoinEvery = 5 * time.Second
-	// sayAgain is the least time between complaints about seeds: their reasons differ in ports and in who hung up.
+	// sayAgain is the least time between complaints of one kind about seeds or about strangers, who try twice a second.
 	sayAgain = 30 * time.Second
 	// updateTimeout bounds how long UpdateMeta waits for the first peers to be told.
 	updateTimeout = 2 * time.Second
@@ -90,6 +91,8 @@ type Members struct {
 	stop     chan struct{} // closed by Close
 	wg       sync.WaitGroup
 
+	obstacle atomic.Pointer[string] // why no seed lets this node in; nil or empty once one has
+
 	mu     sync.Mutex
 	closed bool
 	left   bool
@@ -105,7 +108,7 @@ func Start(o Options) (*Members, error) {
 		return nil, err
 	}
 	m := &Members{o: o, log: o.Logger, stop: make(chan struct{})}
-	logger := log.New(logWriter{o.Logger}, "", 0)
+	logger := log.New(&logWriter{log: o.Logger, now: time.Now}, "", 0)
 	c := memberlist.DefaultLANConfig()
 	c.Name, c.Label, c.SecretKey, c.Logger = o.Self.NodeID.String(), o.Label, key, logger
 	c.ProbeInterval, c.ProbeTimeout = probeInterval, probeTimeout
@@ -153,6 +156,15 @@ func (m *Members) Join(seeds []string) (int, error) {
 		return n, fmt.Errorf("join %v: %s", seeds, oneLine(err))
 	}
 	return n, nil
+}
+
+// Obstacle says why none of Options.Seeds lets this node in and what would mend it; empty once one has, or as long as
+// none was asked.
+func (m *Members) Obstacle() string {
+	if p := m.obstacle.Load(); p != nil {
+		return *p
+	}
+	return ""
 }
 
 // UpdateMeta changes what this node says of itself, except where gossip reaches it, and spreads it.
@@ -252,7 +264,7 @@ func (m *Members) rejoin() {
 	seeds := slices.DeleteFunc(slices.Clone(m.o.Seeds), m.isSelf)
 	wait := time.NewTimer(0)
 	defer wait.Stop()
-	said, saidAt := "", time.Time{}
+	said := complaints{}
 	for {
 		select {
 		case <-m.stop:
@@ -261,16 +273,17 @@ func (m *Members) rejoin() {
 		}
 		every := rejoinEvery
 		if len(seeds) > 0 {
-			n, err := m.list.Join(seeds)
-			if n > 0 {
+			if n, err := m.list.Join(seeds); n > 0 {
 				seeds = nil
+				m.obstacle.Store(nil)
 			} else {
 				every = probeInterval
-			}
-			if reason := oneLine(err); n == 0 && reason != said && time.Since(saidAt) > sayAgain {
-				said, saidAt = reason, time.Now()
-				m.log.Warn().Strs("seeds", m.o.Seeds).Str("error", reason).
-					Msg("no node of cluster.join lets this one in yet; cluster.name and cluster.secret must be the same on all nodes")
+				why := obstacleOf(err)
+				text := explain(why, m.o.Label, seeds, err)
+				m.obstacle.Store(&text)
+				if said.due(why, time.Now()) {
+					m.log.Warn().Str("error", oneLine(err)).Msg("not in the cluster yet: " + text)
+				}
 			}
 		}
 		for _, addr := range m.delegate.lost() {

@@ -12,6 +12,7 @@ import (
 	"text/tabwriter"
 	"time"
 
+	"kvstore/cluster/coordinator"
 	"kvstore/server/admin"
 )
 
@@ -55,7 +56,11 @@ func writeJSON(out io.Writer, v any) error {
 // writeStatus prints list as a table for people: what is wrong first.
 func writeStatus(out io.Writer, list admin.NodeList, now time.Time) error {
 	if list.Epoch == 0 {
-		_, err := fmt.Fprintf(out, "cluster %s: the node is in no ring yet; its log says what it waits for\n", list.Cluster)
+		why := list.Reason
+		if why == "" {
+			why = "its log says what it waits for"
+		}
+		_, err := fmt.Fprintf(out, "cluster %s: the node is in no ring yet: %s\n", list.Cluster, strings.TrimPrefix(why, coordinator.ErrNotReady.Error()+": "))
 		return err
 	}
 	self := "the node that was asked"

@@ -46,7 +46,8 @@ func TestWriteStatusFirstLine(t *testing.T) {
 		list admin.NodeList
 		want string
 	}{
-		{admin.NodeList{Cluster: "kvstore"}, "cluster kvstore: the node is in no ring yet; its log says what it waits for\n"},
+		{admin.NodeList{Cluster: "kvstore"}, "cluster kvstore: the node is in no ring yet: its log says what it waits for\n"},
+		{admin.NodeList{Cluster: "kvstore", Reason: "the node is not part of a ring yet: h:1 hung up"}, "cluster kvstore: the node is in no ring yet: h:1 hung up\n"},
 		{admin.NodeList{Cluster: "kvstore", ClusterID: "c1", Ready: true, Epoch: 1, Partitions: 1, Nodes: []admin.Node{alive}},
 			"cluster kvstore (c1): 1 node, all alive; 1 partition; ring epoch 1\n"},
 		{admin.NodeList{Cluster: "kvstore", ClusterID: "c1", Ready: true, Epoch: 2, Partitions: 8, Nodes: []admin.Node{alive, {ID: "b", State: "suspect"}}},

@@ -146,6 +146,14 @@ func (n *Node) launch() error {
 	return nil
 }
 
+// Launch starts the process of a node that is not expected to serve.
+func (n *Node) Launch() {
+	n.t.Helper()
+	if err := n.launch(); err != nil {
+		n.t.Fatalf("launch %s: %v", n.Name, err)
+	}
+}
+
 // Start starts the node and fails the test if it does not serve.
 func (n *Node) Start() *Node {
 	n.t.Helper()
