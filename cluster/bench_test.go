@@ -94,8 +94,8 @@ func TestSetAndGetAllocateNothing(t *testing.T) {
 		for range 2000 {
 			again()
 		}
-		// The race detector and a flush in the background allocate now and then.
-		if allocs := testing.AllocsPerRun(5000, again); allocs > 0.2 {
+		// A flush in the background allocates now and then.
+		if allocs := testing.AllocsPerRun(5000, again); allocs > 0.2 && !raceEnabled {
 			t.Errorf("%v allocations per operation", allocs)
 		}
 	}
