@@ -15,6 +15,13 @@ type events Node
 // Receive implements rpc.Handler.
 func (e *events) Receive(from ring.NodeID, m *wire.Message) {
 	n := (*Node)(e)
+	if !n.isWired.Load() {
+		select {
+		case <-n.wired:
+		case <-n.ctx.Done():
+			return
+		}
+	}
 	switch m.Kind {
 	case wire.Control:
 		n.acceptCall(from, m)

@@ -4,6 +4,7 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"path/filepath"
 	"slices"
 	"sync"
 	"sync/atomic"
@@ -45,8 +46,12 @@ type Node struct {
 
 	ring   atomic.Pointer[ring.Ring]
 	joined chan struct{} // closed by adopt when the node first has a ring
-	fatal  chan error    // takes the one refusal after which the node gives up
-	news   chan struct{} // one token when a peer may have a newer ring; sent by Events
+	// wired is closed by connect once rpc is set, and isWired then true: what
+	// arrives before waits.
+	wired   chan struct{}
+	isWired atomic.Bool
+	fatal   chan error    // takes the one refusal after which the node gives up
+	news    chan struct{} // one token when a peer may have a newer ring; sent by Events
 
 	ctx    context.Context // ends with Shutdown
 	cancel context.CancelFunc
@@ -68,15 +73,11 @@ func Open(o Options) (*Node, error) {
 	o.Storage.EnsureDefaults()
 	n := &Node{
 		o: o, fs: o.Storage.FS, log: o.Logger,
-		joined: make(chan struct{}), fatal: make(chan error, 1), news: make(chan struct{}, 1),
+		joined: make(chan struct{}), wired: make(chan struct{}), fatal: make(chan error, 1), news: make(chan struct{}, 1),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.open(); err != nil {
-		n.cancel()
-		if n.db != nil {
-			err = errors.Join(err, n.db.Close())
-		}
-		return nil, err
+		return nil, errors.Join(err, n.abandon())
 	}
 	if err := n.connect(); err != nil {
 		return nil, errors.Join(err, n.Shutdown(context.Background()))
@@ -149,6 +150,25 @@ func (n *Node) open() error {
 	return nil
 }
 
+// abandon ends what open began.
+func (n *Node) abandon() error {
+	n.cancel()
+	if n.coord != nil {
+		n.coord.Close()
+	}
+	n.wg.Wait()
+	if n.replica != nil {
+		n.replica.Close()
+	}
+	if n.turns != nil {
+		n.turns.stop()
+	}
+	if n.db != nil {
+		return n.db.Close()
+	}
+	return nil
+}
+
 // foreground is the transport as the coordinator uses it.
 type foreground struct{ n *Node }
 
@@ -156,18 +176,31 @@ func (f foreground) Send(to ring.NodeID, m *wire.Message) error {
 	return f.n.rpc.Send(to, rpc.Foreground, m)
 }
 
+// maxSettle is how long a start waits for the clock at most: several times what
+// is reserved ahead. What is beyond was issued by a clock that was wrong.
+const maxSettle = 5 * hlc.DefaultWindow
+
 // settleClock waits until the clock, which starts again at the bound reserved by
 // the run before, is no further ahead than other nodes accept.
-func (n *Node) settleClock() {
-	if lead := n.clock.Lead() - hlc.DefaultMaxAhead/2; lead > 0 {
+func (n *Node) settleClock() error {
+	lead := n.clock.Lead() - hlc.DefaultMaxAhead/2
+	if lead > maxSettle {
+		return fmt.Errorf("the node has issued timestamps until %v, says %s, which is %v ahead of this machine's clock: set the machine's clock right (NTP) and start again; "+
+			"if it is right, it was ahead before: start the node when that time has come, or delete the file, then writes to keys that were written ahead of time are refused until then",
+			n.clock.Last().Time().UTC().Format(time.RFC3339), filepath.Join(n.o.Dir, clockName), lead.Round(time.Second))
+	}
+	if lead > 0 {
 		n.log.Info().Dur("wait", lead).Msg("the clock waits for what was reserved before the restart")
 		time.Sleep(lead)
 	}
+	return nil
 }
 
 // connect starts talking to other nodes.
 func (n *Node) connect() error {
-	n.settleClock()
+	if err := n.settleClock(); err != nil {
+		return err
+	}
 	if err := n.clock.Extend(); err != nil {
 		return fmt.Errorf("reserve time: %w", err)
 	}
@@ -191,8 +224,11 @@ func (n *Node) connect() error {
 		n.rpc, err = rpc.New(o)
 	}
 	if err != nil {
+		n.rpc = nil // not a nil *rpc.Transport
 		return err
 	}
+	n.isWired.Store(true)
+	close(n.wired)
 	if n.o.RPC == "" || portIsZero(n.o.RPC) {
 		n.o.RPC = n.rpc.Addr().String()
 	}
@@ -312,9 +348,19 @@ func (n *Node) EndTurn() bool { return n.turns.end() }
 // with nil when they may, with an error when what they say may not be true.
 func (n *Node) OnCommitted(fn func(error)) bool { return n.turns.onCommitted(fn) }
 
-// Do runs a request and waits for its end, which its timeout bounds, and for its
-// commit. It returns the request's Err.
-func (n *Node) Do(_ context.Context, r *coordinator.Request) error {
+// Do runs a request and waits for its end, which its timeout or ctx's deadline
+// bounds, and for its commit. It returns the request's Err.
+func (n *Node) Do(ctx context.Context, r *coordinator.Request) error {
+	if deadline, ok := ctx.Deadline(); ok {
+		left := time.Until(deadline)
+		if left <= 0 {
+			r.Out, r.Err = r.Out[:0], coordinator.ErrTimeout
+			return r.Err
+		}
+		own := r.Levels.Timeout
+		defer func() { r.Levels.Timeout = own }()
+		r.Levels.Timeout = min(left, n.coord.Timeout(r))
+	}
 	done := make(waitForIt, 1)
 	r.Owner = done
 	n.Submit(r)

@@ -280,6 +280,12 @@ func (c *Coordinator) levels(l Levels, write bool) (Levels, time.Duration) {
 	return l, l.Timeout
 }
 
+// Timeout returns the time a request has.
+func (c *Coordinator) Timeout(r *Request) time.Duration {
+	_, timeout := c.levels(r.Levels, r.Op.Write)
+	return timeout
+}
+
 // first returns the first place of a set in the order of preference, prompt
 // ones before others, and -1 for the empty set.
 func first(usable, prompt uint64) int {
