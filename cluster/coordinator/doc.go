@@ -20,31 +20,58 @@
 // acknowledgement. Had A been the soft primary, it would have answered its client
 // after the first acknowledgement.
 //
+// A soft primary whose disk takes no writes has written nothing; then A brings
+// the write to the next replica, to each once.
+//
 // # The life of a read
 //
 // The coordinator reads its own copy if it has one, asks as many more replicas as
 // R needs, and merges. Replicas that hold what the coordinator holds answer Same
 // and send no object. What was behind is brought level before the answer when
 // R+W>N, so a later quorum read never sees an older value. A replica that is
-// late is hedged: one more is asked, within a budget.
+// late is hedged: one more is asked, within a budget. The own copy is a replica
+// like the others when it is on a slow disk. One that is damaged is answered by
+// the others, and replaced by what they hold.
 //
 // # Why the last acknowledged write remains
 //
 // Timestamps decide between concurrent versions, and clocks differ. So a write
 // that means to replace everything travels as Covering: a replica that holds a
-// version the object does not cover says so instead of acknowledging, and the
-// soft primary runs the operation again on both, with a timestamp after both.
+// version the object does not cover merges, and answers Stale with the result,
+// which is no acknowledgement. If the other acknowledgements suffice, they do. If
+// not, there is a second run on the soft primary's copy merged with what was heard
+// (writeOp.again):
+//
+//   - A write that replaces whatever is there is mended (writeOp.mend): it stays
+//     the one version it was, and is made to cover what was found. What is newer
+//     than it wins; then the write ends in ErrTimeout.
+//   - An operation that depends on the value runs again, on what is there without
+//     its first effect and with a timestamp after all of it.
+//   - Where a later write has replaced the first run's effect already, nothing runs
+//     again and the first reply stands: a new version would come after that write.
+//
 // If 2W>N, any two writes meet at one replica, hence a write that begins after
-// another one was acknowledged always ends up covering it.
+// another one was acknowledged ends up covering it, or is not acknowledged.
 //
 // An operation that depends on the value (INCR, SETNX, APPEND) runs on the soft
 // primary's copy, which has seen everything while the ring is undisturbed: all
-// writes pass the soft primary. Once a replica could not be reached, or this
-// node was started anew, somebody else may have written: the partition is
-// unsettled, and such operations read a quorum first.
+// writes pass the soft primary. Once a replica could not be reached, a write was
+// stale, or this node was started anew, somebody else may have written: the
+// partition is unsettled, and such operations read a quorum first. A run without
+// an effect (SETNX of a key that exists) is answered only when a quorum holds what
+// it saw (writeOp.confirm), because its reply tells of it.
+//
+// # Other rings
+//
+// Requests carry the epoch of the ring they were made by. A node with a newer
+// ring serves them if the partition has the same replicas in both, else it
+// answers WrongEpoch; so does a node with an older ring, always. Whoever is behind
+// is told by Options.NewerRing, and the client by ErrNotReady.
 //
 // # Bounds
 //
-// Requests that wait are bounded in number (ErrOverloaded beyond), each has a
-// deadline, and buffers that grew beyond 64 KiB are not kept.
+// Requests that wait, for other nodes or for the disk, are bounded in number
+// (ErrOverloaded beyond). Each has a deadline; one that still waits for the disk
+// then does nothing any more. Objects of other nodes are merged however late:
+// their writes may have been acknowledged. Lastly, buffers that grew beyond 64 KiB are not kept.
 package coordinator
