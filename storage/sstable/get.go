@@ -25,12 +25,18 @@ func (r *Reader) TryGet(dst, key []byte, seq uint64) (value []byte, kind entry.K
 }
 
 func (r *Reader) get(dst, key []byte, seq uint64, cachedOnly bool) ([]byte, entry.Kind, uint64, bool, error) {
-	at, ok := r.top.search(key, entry.MaxSeq)
-	if !ok {
-		return dst, 0, 0, false, r.damage(r.footer.top.offset, "a row of the top index cannot be read")
-	}
-	if at == r.top.n {
+	at, sure := r.bounds.find(prefixOf(key))
+	if at < 0 {
 		return dst, 0, 0, false, nil
+	}
+	if !sure {
+		var ok bool
+		if at, ok = r.top.search(key, entry.MaxSeq); !ok {
+			return dst, 0, 0, false, r.damage(r.footer.top.offset, "a row of the top index cannot be read")
+		}
+		if at == r.top.n {
+			return dst, 0, 0, false, nil
+		}
 	}
 	part := &r.parts[at]
 	var data handle
