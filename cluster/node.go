@@ -185,7 +185,7 @@ const maxSettle = 5 * hlc.DefaultWindow
 func (n *Node) settleClock() error {
 	lead := n.clock.Lead() - hlc.DefaultMaxAhead/2
 	if lead > maxSettle {
-		return fmt.Errorf("the node has issued timestamps until %v, says %s, which is %v ahead of this machine's clock: set the machine's clock right (NTP) and start again; "+
+		return fmt.Errorf("the node may have issued timestamps until %v, says %s, which is %v ahead of this machine's clock: set the machine's clock right (NTP) and start again; "+
 			"if it is right, it was ahead before: start the node when that time has come, or delete the file, then writes to keys that were written ahead of time are refused until then",
 			n.clock.Last().Time().UTC().Format(time.RFC3339), filepath.Join(n.o.Dir, clockName), lead.Round(time.Second))
 	}

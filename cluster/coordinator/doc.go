@@ -73,5 +73,6 @@
 // Requests that wait, for other nodes or for the disk, are bounded in number
 // (ErrOverloaded beyond). Each has a deadline; one that still waits for the disk
 // then does nothing any more. Objects of other nodes are merged however late:
-// their writes may have been acknowledged. Lastly, buffers that grew beyond 64 KiB are not kept.
+// their writes may have been acknowledged. Buffers that grew beyond 64 KiB are not
+// kept.
 package coordinator
