@@ -81,7 +81,7 @@ func (r *Reader) room() {
 		moved := make([]byte, left, size)
 		copy(moved, r.buf[r.at:])
 		r.buf, r.at = moved, 0
-	case left <= cap(r.buf)/2:
+	case r.at > 0 && left <= cap(r.buf)/2:
 		r.buf, r.at = r.buf[:copy(r.buf, r.buf[r.at:])], 0
 	}
 }
