@@ -64,6 +64,8 @@ type Node struct {
 	ahead    atomic.Pointer[aheadNode]
 	purging  atomic.Bool
 	shutdown sync.Once
+
+	afterTurn atomic.Pointer[func()]
 }
 
 // Open opens the directory and starts the node. It returns before the node is
@@ -342,7 +344,17 @@ func (n *Node) Ready() error {
 func (n *Node) Submit(r *coordinator.Request) { n.coord.Submit(r) }
 
 // EndTurn ends a turn: false when replies have to wait for OnCommitted.
-func (n *Node) EndTurn() bool { return n.turns.end() }
+func (n *Node) EndTurn() bool {
+	committed := n.turns.end()
+	if fn := n.afterTurn.Load(); fn != nil {
+		(*fn)()
+	}
+	return committed
+}
+
+// AfterTurn has fn called at the end of every turn: all requests that the turn
+// completed are complete then. fn must not block.
+func (n *Node) AfterTurn(fn func()) { n.afterTurn.Store(&fn) }
 
 // OnCommitted reports whether replies may leave now. If not, fn is called once:
 // with nil when they may, with an error when what they say may not be true.
@@ -422,6 +434,7 @@ func (n *Node) stop(context.Context) error {
 	}
 	n.EndTurn()
 	n.coord.Close()
+	n.EndTurn() // for what Close completed
 	n.calls.close()
 	n.wg.Wait()
 	if n.gossip != nil {

@@ -240,11 +240,12 @@ type loopConn struct {
 	moved   time.Time // when that last shrank
 }
 
-func (c *loopConn) LocalAddr() net.Addr  { return c.gc.LocalAddr() }
-func (c *loopConn) RemoteAddr() net.Addr { return c.gc.RemoteAddr() }
-func (c *loopConn) Pending() int         { return c.gc.OutboundBuffered() }
-func (c *loopConn) Post(w Work)          { c.loop.post(w) }
-func (c *loopConn) Abort()               { c.loop.post((*abortWork)(c)) }
+func (c *loopConn) LocalAddr() net.Addr     { return c.gc.LocalAddr() }
+func (c *loopConn) RemoteAddr() net.Addr    { return c.gc.RemoteAddr() }
+func (c *loopConn) Pending() int            { return c.gc.OutboundBuffered() }
+func (c *loopConn) Post(w Work)             { c.loop.post(w) }
+func (c *loopConn) PostIn(b *Batch, w Work) { c.loop.postIn(b, w) }
+func (c *loopConn) Abort()                  { c.loop.post((*abortWork)(c)) }
 
 func (c *loopConn) Touch() {
 	if !c.touched {

@@ -224,11 +224,12 @@ func (c *portableConn) nudge() {
 	}
 }
 
-func (c *portableConn) LocalAddr() net.Addr  { return c.nc.LocalAddr() }
-func (c *portableConn) RemoteAddr() net.Addr { return c.nc.RemoteAddr() }
-func (c *portableConn) Pending() int         { return len(c.out) + c.inFlight }
-func (c *portableConn) Post(w Work)          { c.turn.post(w) }
-func (c *portableConn) Pause()               { c.paused = true }
+func (c *portableConn) LocalAddr() net.Addr     { return c.nc.LocalAddr() }
+func (c *portableConn) RemoteAddr() net.Addr    { return c.nc.RemoteAddr() }
+func (c *portableConn) Pending() int            { return len(c.out) + c.inFlight }
+func (c *portableConn) Post(w Work)             { c.turn.post(w) }
+func (c *portableConn) PostIn(b *Batch, w Work) { c.turn.postIn(b, w) }
+func (c *portableConn) Pause()                  { c.paused = true }
 
 func (c *portableConn) Touch() {
 	if !c.touched {

@@ -65,6 +65,8 @@ type Conn interface {
 	// to it, and a turn ended after it. Anyone may call it, also after the
 	// connection has closed. Work posted while a loop is busy costs no wake-up.
 	Post(w Work)
+	// PostIn is Post that leaves the waking of the loop to b's End.
+	PostIn(b *Batch, w Work)
 	// LocalAddr and RemoteAddr are for anyone.
 	LocalAddr() net.Addr
 	RemoteAddr() net.Addr

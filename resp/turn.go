@@ -18,6 +18,7 @@ type turn struct {
 	wake   func() // has run called soon on the loop; for any goroutine
 
 	scheduled atomic.Bool // run will be called
+	due       atomic.Bool // a Batch will schedule it
 
 	mu     sync.Mutex
 	posted []Work // guarded by mu

@@ -170,12 +170,22 @@ func newCall() *call {
 func (c *call) Complete(*coordinator.Request) {
 	if g := c.gather; g != nil {
 		if g.holds.Add(-1) == 0 {
-			g.session.conn.Post(g)
+			g.session.post(g)
 		}
 		return
 	}
 	if c.holds.Add(-1) == 0 {
-		c.session.conn.Post(c)
+		c.session.post(c)
+	}
+}
+
+// post brings work to the session's loop when the completer's batch is over, if
+// the cluster tells of that, else at once.
+func (s *session) post(w resp.Work) {
+	if s.server.batched {
+		s.conn.PostIn(&s.server.batch, w)
+	} else {
+		s.conn.Post(w)
 	}
 }
 

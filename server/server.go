@@ -74,6 +74,8 @@ func (o Options) withDefaults() Options {
 
 // Server serves clients from Start to Shutdown.
 type Server struct {
+	batch   resp.Batch // loops with completions to take
+	batched bool       // the cluster ends the batch
 	options Options
 	env     *command.Env
 	table   *command.Table
@@ -124,8 +126,16 @@ func New(o Options) (*Server, error) {
 	return s, nil
 }
 
+// batches is a cluster that tells when a batch of completions is over. One that
+// does not has loops woken at the first.
+type batches interface{ AfterTurn(fn func()) }
+
 // Start begins to serve.
 func (s *Server) Start() error {
+	if c, ok := s.cluster.(batches); ok {
+		s.batched = true
+		c.AfterTurn(s.batch.End)
+	}
 	sockets, err := resp.Listen(resp.Options{
 		Addr: s.options.Addr, TLS: s.options.TLS, Portable: s.options.Portable, Loops: s.options.Loops, Logger: s.options.Logger,
 	}, s.begin())

@@ -34,13 +34,15 @@ type pipe struct {
 	paused  bool
 }
 
-func (p *pipe) Touch()               {}
-func (p *pipe) Send(b []byte)        { p.sent = append(p.sent, b...) }
-func (p *pipe) Pending() int         { return p.pending }
-func (p *pipe) Pause()               { p.paused = true }
-func (p *pipe) Resume()              { p.paused = false }
-func (p *pipe) Close()               { p.closing = true }
-func (p *pipe) Abort()               { p.aborted = true }
+func (p *pipe) Touch()                            {}
+func (p *pipe) Send(b []byte)                     { p.sent = append(p.sent, b...) }
+func (p *pipe) Pending() int                      { return p.pending }
+func (p *pipe) Pause()                            { p.paused = true }
+func (p *pipe) Resume()                           { p.paused = false }
+func (p *pipe) Close()                            { p.closing = true }
+func (p *pipe) Abort()                            { p.aborted = true }
+func (p *pipe) PostIn(_ *resp.Batch, w resp.Work) { p.Post(w) }
+
 func (p *pipe) Post(w resp.Work)     { p.posted <- w }
 func (p *pipe) LocalAddr() net.Addr  { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 1} }
 func (p *pipe) RemoteAddr() net.Addr { return &net.TCPAddr{IP: net.IPv4(127, 0, 0, 1), Port: 2} }
