@@ -22,6 +22,9 @@ type waiter interface {
 // five seconds of work, more than any timeout should be.
 const maxPending = 1 << 20
 
+// maxKept bounds the buffers a pooled request keeps.
+const maxKept = 64 << 10
+
 // pending finds waiters by the ids their messages carry: a slab whose slots
 // count their uses, so that an answer to a former user is recognised.
 type pending struct {

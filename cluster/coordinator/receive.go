@@ -217,6 +217,8 @@ func (t *mergeTask) Done(err error) {
 			m.Status, m.Body = statusOf(err), []byte(err.Error())
 		case t.stale:
 			m.Status, m.Object = wire.Stale, t.enc
+		default:
+			m.Flags = t.flags & wire.Later
 		}
 		_ = c.send(t.from, t.v, m)
 	}

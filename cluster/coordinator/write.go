@@ -315,8 +315,11 @@ func (w *writeOp) sendAll(own int, noAck bool) (hopeless bool) {
 	if w.call.context == nil && w.call.effect != effectAdd {
 		m.Flags |= Covering
 	}
-	if noAck {
+	switch {
+	case noAck:
 		m.Flags |= wire.NoAck
+	case w.originPlace >= 0:
+		m.Flags |= wire.Later // the client is answered elsewhere
 	}
 	w.tally.bad = 0
 	for i, id := range w.v.ring.Replicas(w.part) {
@@ -495,6 +498,3 @@ func (c *Coordinator) putWrite(w *writeOp) {
 	w.mu.Unlock()
 	c.writes.Put(w)
 }
-
-// maxKept bounds the buffers a pooled request keeps.
-const maxKept = 64 << 10

@@ -25,6 +25,9 @@
 //	Send ─┼─ pending ─ Flush ┤ BeforeFlush
 //	Send ─┘                  └─ what does not fit: the connection's goroutine
 //
+// A message with the flag wire.Later does not make a flush worth while: it leaves with the next one that does, with maxLater of its like, or
+// with the next Ping.
+//
 // Nothing leaves before a BeforeFlush that began after its Send. So when the caller applies a write before it sends about it,
 // no peer hears of a write that the log does not hold. When BeforeFlush fails the messages taken are dropped and their
 // connections are closed: they might tell of a write that is not there.

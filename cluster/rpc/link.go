@@ -89,10 +89,16 @@ func (l *link) send(m *wire.Message) error {
 		return ErrOverloaded
 	}
 	l.pending.AddBound(m, size)
-	l.dirty.Store(true)
+	if m.Flags&wire.Later == 0 || m.Kind == wire.Replicate || l.pending.Count() >= maxLater {
+		l.dirty.Store(true)
+	}
 	l.mu.Unlock()
 	return nil
 }
+
+// maxLater is how many messages that may wait for others make a flush worth while. Fewer leave with the next message that
+// may not wait, at the latest the next Ping.
+const maxLater = 64
 
 // claim makes the caller the owner of the link and of what is pending. False: there is nothing, or the owner will see to it.
 func (l *link) claim() bool {

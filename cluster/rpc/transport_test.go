@@ -124,6 +124,30 @@ func TestLargeMessages(t *testing.T) {
 	}
 }
 
+// TestLaterMessages: what may wait leaves with what may not, in order, or when there is enough of it; by itself it does not.
+func TestLaterMessages(t *testing.T) {
+	var a, b rpctest.Recorder
+	ta, _ := pairOf(t, &a, &b, func(o *rpc.Options) { o.PingEvery, o.Silence = time.Hour, 2*time.Hour })
+	send := func(id uint64, f wire.Flags) {
+		t.Helper()
+		if err := ta.Send(2, rpc.Foreground, &wire.Message{Kind: wire.ReplicateAck, ID: id, Flags: f}); err != nil {
+			t.Fatal(err)
+		}
+		ta.Flush()
+	}
+	send(1, wire.Later)
+	send(2, wire.Later)
+	if got := b.Events("receive"); len(got) != 0 {
+		t.Errorf("%d messages left though they could wait", len(got))
+	}
+	send(3, 0)
+	b.Await(t, "all three", func() bool { return len(b.Events("receive")) == 3 })
+	for id := range uint64(200) {
+		send(id, wire.Later)
+	}
+	b.Await(t, "most of many", func() bool { return len(b.Events("receive")) > 3+100 })
+}
+
 // TestCommitFails: nothing of what waited may leave, and the peer is down, until a commit succeeds again.
 func TestCommitFails(t *testing.T) {
 	var a, b rpctest.Recorder

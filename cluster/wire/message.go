@@ -148,6 +148,9 @@ const (
 	// Covering on a Replicate: its writer meant to replace everything, so a replica that held
 	// something the object does not cover answers Stale.
 	Covering Flags = 1 << 3
+	// Later on a Replicate: its sender is in no hurry for the acknowledgement. On any other
+	// message: it need not leave by itself, but with whatever goes the same way next.
+	Later Flags = 1 << 4
 )
 
 // Message is one message of any kind. Fields that the kind does not name are ignored by Append and zero after Decode.
