@@ -49,16 +49,15 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 	if n.cluster, err = cluster.Open(options); err != nil {
 		return nil, err
 	}
-	view := topology{n.cluster}
 	env := &command.Env{
-		Table: table, Cluster: view, Config: live, Stats: command.NewStats(table), Shutdown: n.ask,
+		Table: table, Cluster: n.cluster, Config: live, Stats: command.NewStats(table), Shutdown: n.ask,
 		Password: password(live), Info: info(c, file),
 		Storage: storageLines(func() (storage.Metrics, error) { return n.cluster.Storage(), n.cluster.WriteError() }),
 	}
 	if err := n.serve(c, secure, env); err != nil {
 		return nil, errors.Join(err, n.cluster.Shutdown(context.Background()))
 	}
-	if err := n.administer(c, env, view); err != nil {
+	if err := n.administer(c, env); err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		return nil, errors.Join(err, n.server.Shutdown(ctx), n.cluster.Shutdown(ctx))
@@ -106,13 +105,13 @@ func (n *node) serve(c *config.Config, secure *tls.Config, env *command.Env) err
 }
 
 // administer starts the admin server, unless it is off.
-func (n *node) administer(c *config.Config, env *command.Env, view topology) (err error) {
+func (n *node) administer(c *config.Config, env *command.Env) (err error) {
 	if c.Admin.Listen == "" {
 		return nil
 	}
 	n.admin, err = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Logger: n.log,
-		Source: &source{node: view, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt},
+		Source: &source{node: n.cluster, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt},
 		Samplers: []admin.Sampler{
 			serverSampler(env.Table, env.Stats, n.server, n.server.SlowReaders),
 			storageSampler(n.cluster.Storage),
