@@ -125,11 +125,18 @@ type workFunc func()
 
 func (f workFunc) Run() { f() }
 
-// patience is how long the tests' sockets wait for a client that reads nothing.
-const patience = 300 * time.Millisecond
+// patience is how long the tests' sockets wait for a client that reads nothing:
+// longer than a client can be kept from its processor.
+const patience = time.Minute
 
 // contract runs a test against every kind of socket.
 func contract(t *testing.T, test func(t *testing.T, e *echo, dial func() net.Conn)) {
+	t.Helper()
+	contractWithin(t, patience, test)
+}
+
+// contractWithin is contract with sockets of another patience.
+func contractWithin(t *testing.T, patience time.Duration, test func(t *testing.T, e *echo, dial func() net.Conn)) {
 	config := selfSigned(t)
 	for name, o := range map[string]Options{
 		"loops": {Loops: 1}, "two loops": {Loops: 2}, "portable": {Portable: true}, "tls": {TLS: config},
@@ -150,7 +157,7 @@ func contract(t *testing.T, test func(t *testing.T, e *echo, dial func() net.Con
 				if o.TLS != nil {
 					c = tls.Client(c, &tls.Config{InsecureSkipVerify: true})
 				}
-				c.SetDeadline(time.Now().Add(10 * time.Second))
+				c.SetDeadline(time.Now().Add(patience))
 				t.Cleanup(func() { c.Close() })
 				return c
 			})
@@ -360,7 +367,7 @@ func TestPostsShareWakeUps(t *testing.T) {
 }
 
 func TestStuckClientIsClosed(t *testing.T) {
-	contract(t, func(t *testing.T, e *echo, dial func() net.Conn) {
+	contractWithin(t, 300*time.Millisecond, func(t *testing.T, e *echo, dial func() net.Conn) {
 		io.WriteString(dial(), "large")
 		if err := <-e.ended; !errors.Is(err, ErrStuck) {
 			t.Errorf("closed because of %v", err)
