@@ -185,7 +185,7 @@ func TestCommitFails(t *testing.T) {
 func TestSilentPeer(t *testing.T) {
 	var a, b rpctest.Recorder
 	quick := func(o *rpc.Options) {
-		o.PingEvery, o.Silence, o.HandshakeTimeout = 20*time.Millisecond, 300*time.Millisecond, 300*time.Millisecond
+		o.PingEvery, o.Silence, o.HandshakeTimeout = 100*time.Millisecond, 2*time.Second, 2*time.Second
 	}
 	ta, tb := start(t, 1, &a, quick), start(t, 2, &b, quick)
 	p := newProxy(t, tb.Addr().String())
