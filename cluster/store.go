@@ -5,6 +5,7 @@ import (
 	"fmt"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/replica"
 	"kvstore/storage"
 )
 
@@ -37,6 +38,28 @@ func (s store) Set(key, value []byte) error {
 
 func (s store) Delete(key []byte) error {
 	if _, err := s.db.Delete(key); err != nil {
+		return storeError(err)
+	}
+	return nil
+}
+
+// Apply stores a change of the replica.
+func (s store) Apply(c *replica.Change) error {
+	var b storage.Batch
+	switch {
+	case c.Remove:
+		b.Delete(c.Key)
+	case c.Value != nil:
+		b.Set(c.Key, c.Value)
+	}
+	for _, r := range c.Beside {
+		if r.Value == nil {
+			b.Delete(r.Key)
+		} else {
+			b.Set(r.Key, r.Value)
+		}
+	}
+	if _, err := s.db.Apply(&b); err != nil {
 		return storeError(err)
 	}
 	return nil

@@ -58,6 +58,23 @@ func (m *memory) Set(key, value []byte) error {
 	return nil
 }
 
+func (m *memory) Apply(c *replica.Change) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	if m.refuse != nil {
+		return m.refuse
+	}
+	for _, r := range append(c.Beside, replica.Record{Key: c.Key, Value: c.Value}) {
+		switch {
+		case r.Value != nil:
+			m.records[string(r.Key)] = slices.Clone(r.Value)
+		case c.Remove || string(r.Key) != string(c.Key):
+			delete(m.records, string(r.Key))
+		}
+	}
+	return nil
+}
+
 func (m *memory) Delete(key []byte) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()

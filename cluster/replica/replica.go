@@ -21,10 +21,23 @@ type Store interface {
 	TryGet(dst, key []byte) (value []byte, found, ready bool, err error)
 	Set(key, value []byte) error
 	Delete(key []byte) error
+	// Apply stores a change: all of it or nothing.
+	Apply(c *Change) error
 	// Scan calls fn with the records from lower up to, and without, upper, in
 	// order, until fn returns false. The slices are valid during the call.
 	Scan(lower, upper []byte, fn func(key, value []byte) bool) error
 }
+
+// Change is what a task stores at once.
+type Change struct {
+	Key, Value []byte // a nil Value leaves the record as it is
+	Remove     bool   // the record is removed
+	Beside     []Record
+}
+
+// Record is a record of a system key that is stored, or without a Value removed,
+// together with an object.
+type Record struct{ Key, Value []byte }
 
 // Key names one key of one database and its place on the ring.
 type Key struct {
@@ -37,7 +50,7 @@ type Key struct {
 type Task interface {
 	Key() Key
 	// Apply decides what to store, under the key's lock: nil leaves the
-	// record as it is. It must not block.
+	// record as it is, unless Scratch.Remove is set. It must not block.
 	Apply(s *Scratch) (write []byte, err error)
 	// Keep is called before the task waits: it copies what it borrowed.
 	Keep()
@@ -256,19 +269,28 @@ func (r *Replica) attempt(t Task, k Key, block bool) (ready bool, err error) {
 	}
 	before := alive(&s.Object)
 	write, err := t.Apply(s)
-	if err != nil || write == nil {
+	more := s.Remove || len(s.Beside) > 0
+	if err != nil || write == nil && !more {
 		return true, err
 	}
 	if r.frozen {
 		return true, ErrFrozen
 	}
-	if err := r.store.Set(s.key, write); err != nil {
+	if more {
+		err = r.store.Apply(&Change{Key: s.key, Value: write, Remove: s.Remove, Beside: s.Beside})
+	} else {
+		err = r.store.Set(s.key, write)
+	}
+	if err != nil {
 		return true, err
 	}
 	if !r.wrote.Load() {
 		r.wrote.Store(true)
 	}
-	if after := aliveRecord(write); after != before && !mends { // a damaged record counts as it did
+	if write == nil && !s.Remove {
+		return true, nil
+	}
+	if after := !s.Remove && aliveRecord(write); after != before && !mends { // a damaged record counts as it did
 		r.counts.add(k.DB, k.Token.Slot(), after)
 	}
 	return true, nil
@@ -316,6 +338,10 @@ func (r *Replica) Release(s *Scratch) { r.giveBack(s) }
 func (r *Replica) load(s *Scratch, k Key, block bool) (ready bool, err error) {
 	s.key = key.AppendUser(s.key[:0], uint64(k.Token), k.DB, k.Name)
 	s.Object.Reset()
+	if s.Remove || len(s.Beside) > 0 { // of the task before
+		clear(s.Beside)
+		s.Beside, s.Remove = s.Beside[:0], false
+	}
 	value, found, ready, err := r.store.TryGet(s.stored[:0], s.key)
 	if err == nil && !ready && block {
 		value, found, err = r.store.Get(s.stored[:0], s.key)
@@ -420,6 +446,10 @@ type Scratch struct {
 	Merged version.Object // room for the result
 	Buf    []byte         // room for an encoding
 
+	// Apply fills these in, if it wants more than to replace the record.
+	Beside []Record // stored together with it
+	Remove bool     // the record is removed, whatever Apply returns
+
 	key    []byte
 	stored []byte
 }
@@ -430,6 +460,14 @@ func (s *Scratch) Stored() []byte { return s.stored }
 
 // maxKept bounds the buffers a scratch keeps from one use to the next.
 const maxKept = 64 << 10
+
+// Exclusively runs fn while no task is between reading and storing. fn must be
+// short, and must not use the replica.
+func (r *Replica) Exclusively(fn func()) {
+	r.lockAll()
+	defer r.unlockAll()
+	fn()
+}
 
 func (r *Replica) borrow() *Scratch { return r.scratch.Get().(*Scratch) }
 

@@ -73,6 +73,20 @@ func (d *disk) Set(key, value []byte) error {
 	return nil
 }
 
+func (d *disk) Apply(c *Change) error {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	for _, r := range append(c.Beside, Record{c.Key, c.Value}) {
+		switch {
+		case r.Value != nil:
+			d.records[string(r.Key)] = string(r.Value)
+		case c.Remove || string(r.Key) != string(c.Key):
+			delete(d.records, string(r.Key))
+		}
+	}
+	return nil
+}
+
 func (d *disk) Delete(key []byte) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()

@@ -12,7 +12,7 @@ const (
 	// Decode allocates for a hostile count to 24 MiB.
 	MaxArgs = 1 << 20
 	// headBound is the most that everything but slices' bytes and arguments takes: nine varints of at most 10 bytes (id,
-	// epoch, timeout, r, w, origin), three 8-byte words, seven single bytes, five lengths.
+	// epoch, timeout, r, w, origin), four 8-byte words, seven single bytes, five lengths.
 	headBound = 192
 	// lengthBound is the most that a length takes.
 	lengthBound = 10
@@ -123,6 +123,9 @@ func Append(dst []byte, m *Message) []byte {
 	}
 	if f&fBody != 0 {
 		dst = appendBytes(dst, m.Body)
+	}
+	if m.Kind == Replicate && m.Flags&StandIn != 0 {
+		dst = binary.LittleEndian.AppendUint64(dst, uint64(m.Target))
 	}
 	return dst
 }

@@ -20,7 +20,8 @@ const (
 	// WriteReply answers a Write: status ‖ epoch ‖ body (the client's reply, or the text of a failure).
 	WriteReply Kind = 4
 	// Replicate asks a replica to merge an object into what it holds:
-	// epoch ‖ timeout ‖ token ‖ db ‖ key ‖ object ‖ origin ‖ body (the client's reply when origin is not 0).
+	// epoch ‖ timeout ‖ token ‖ db ‖ key ‖ object ‖ origin ‖ body (the client's reply when origin is not 0) ‖ target (8 bytes,
+	// only with the flag StandIn).
 	Replicate Kind = 5
 	// ReplicateAck answers a Replicate: status ‖ epoch ‖ object (what the replica holds, when Stale) ‖ body (text of a failure).
 	ReplicateAck Kind = 6
@@ -151,6 +152,9 @@ const (
 	// Later on a Replicate: its sender is in no hurry for the acknowledgement. On any other
 	// message: it need not leave by itself, but with whatever goes the same way next.
 	Later Flags = 1 << 4
+	// StandIn on a Write or Read: the receiver is asked in place of a replica that is away, and need not be one itself. On a
+	// Replicate: besides, it keeps a hint for the replica named as target.
+	StandIn Flags = 1 << 5
 )
 
 // Message is one message of any kind. Fields that the kind does not name are ignored by Append and zero after Decode.
@@ -178,6 +182,8 @@ type Message struct {
 	Digest uint64
 	// Origin is, for a Replicate that is the effect of a Write forwarded by its receiver, the ID of that Write. 0: it is not.
 	Origin uint64
+	// Target is, for a Replicate with the flag StandIn, the replica that its receiver stands in for.
+	Target ring.NodeID
 
 	Key    []byte
 	Object []byte   // an encoded version.Object

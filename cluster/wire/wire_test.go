@@ -39,7 +39,7 @@ func randomMessage(r *rand.Rand) wire.Message {
 		DB: uint8(r.Uint32()), Mode: uint8(r.Uint32()), Proto: uint8(r.Uint32()), Method: uint8(r.Uint32()),
 		R: int16(r.Uint32()), W: int16(r.Uint32()),
 		ID: number(), Now: int64(r.Uint64()), Epoch: ring.Epoch(number()), Timeout: time.Duration(r.Int64N(1e10)) * time.Microsecond,
-		Token: ring.Token(r.Uint64()), Digest: r.Uint64(), Origin: number(),
+		Token: ring.Token(r.Uint64()), Digest: r.Uint64(), Origin: number(), Target: ring.NodeID(r.Uint64()),
 		Key: blob(), Object: blob(), Op: blob(), Body: blob(),
 	}
 	for range r.IntN(6) {
@@ -64,6 +64,9 @@ func carried(m wire.Message) wire.Message {
 	case wire.Replicate:
 		place()
 		out.Object, out.Origin, out.Body = m.Object, m.Origin, m.Body
+		if m.Flags&wire.StandIn != 0 {
+			out.Target = m.Target
+		}
 	case wire.ReplicateAck:
 		out.Status, out.Object, out.Body = m.Status, m.Object, m.Body
 	case wire.Read:
