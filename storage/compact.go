@@ -214,6 +214,7 @@ func (d *DB) perform(j *job, s *readState) error {
 				return d.refuse(err)
 			}
 			// Anything else, a damaged input above all, is no reason to refuse writes: the tree stays as it was.
+			d.noticeDamage(err)
 			return err
 		}
 		c.added = tables

@@ -64,6 +64,7 @@ type DB struct {
 	flusher signal
 	// compactor is shared by the compaction workers.
 	compactor compactor
+	doctor    doctor
 	metrics   counters
 
 	// quit is closed by Close to end the goroutines, which background counts.
@@ -125,6 +126,7 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	d.room.L = &d.mu
 	d.keeper.signal = newSignal()
+	d.doctor.signal = newSignal()
 	d.compactor.init()
 	if err := d.recover(); err != nil {
 		d.closeFiles()
@@ -139,6 +141,7 @@ func (d *DB) start() {
 	d.background.Go(d.runSyncer)
 	d.background.Go(d.runKeeper)
 	d.background.Go(d.runFlusher)
+	d.background.Go(d.runDoctor)
 	for range d.options.CompactionWorkers {
 		d.background.Go(d.runCompactor)
 	}

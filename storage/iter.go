@@ -10,6 +10,8 @@ import (
 // IterOptions bound an iterator: it shows the keys from Lower up to and without Upper. A nil bound is none.
 type IterOptions struct {
 	Lower, Upper []byte
+	// Left shows what is left where records are lost (see DB.Lost), instead of failing there.
+	Left bool
 }
 
 // Iter walks the live keys of the engine at one time, in both directions. It belongs to one goroutine and must be
@@ -30,6 +32,9 @@ type Iter struct {
 	// shown key, which was met oldest record first, so that key and value are copies.
 	key, value []byte
 	err        error
+	// lost is what the iterator must not pass over, nil when nothing is, and origin where a move began.
+	lost   *lostSet
+	origin []byte
 }
 
 // place says where an Iter and its inner iterator stand.
@@ -57,7 +62,11 @@ func (d *DB) NewIter(o IterOptions) (*Iter, error) {
 func newIter(s *readState, seq uint64, o IterOptions) *Iter {
 	w := s.db.walks.take()
 	w.open(s, o)
-	return &Iter{state: s, seq: seq, walk: w, inner: &w.merge, lower: w.lower, upper: w.upper, key: w.key, value: w.value}
+	i := &Iter{state: s, seq: seq, walk: w, inner: &w.merge, lower: w.lower, upper: w.upper, key: w.key, value: w.value}
+	if !o.Left {
+		i.lost = s.version.lost
+	}
+	return i
 }
 
 // SeekGE moves to the first key at or after key, within the bounds.
@@ -68,6 +77,7 @@ func (i *Iter) SeekGE(key []byte) bool {
 	if i.lower != nil && bytes.Compare(key, i.lower) < 0 {
 		key = i.lower
 	}
+	i.setOut(key)
 	return i.forward(i.inner.SeekGE(key), false)
 }
 
@@ -79,6 +89,7 @@ func (i *Iter) SeekLT(key []byte) bool {
 	if i.upper != nil && bytes.Compare(key, i.upper) > 0 {
 		key = i.upper
 	}
+	i.setOut(key)
 	return i.backward(i.inner.SeekLT(key))
 }
 
@@ -90,6 +101,7 @@ func (i *Iter) First() bool {
 	if i.lower != nil {
 		return i.SeekGE(i.lower)
 	}
+	i.setOut(nil)
 	return i.forward(i.inner.First(), false)
 }
 
@@ -101,11 +113,15 @@ func (i *Iter) Last() bool {
 	if i.upper != nil {
 		return i.SeekLT(i.upper)
 	}
+	i.setOut(nil)
 	return i.backward(i.inner.Last())
 }
 
 // Next moves to the next key. On an iterator that is not valid it does nothing.
 func (i *Iter) Next() bool {
+	if i.lost != nil && i.place != nowhere {
+		i.setOut(i.Key())
+	}
 	switch i.place {
 	case onRecord:
 		i.key = append(i.key[:0], i.inner.Key()...)
@@ -120,6 +136,9 @@ func (i *Iter) Next() bool {
 
 // Prev moves to the key before. On an iterator that is not valid it does nothing.
 func (i *Iter) Prev() bool {
+	if i.lost != nil && i.place != nowhere {
+		i.setOut(i.Key())
+	}
 	switch i.place {
 	case onRecord:
 		// Newer records of the shown key, which the iterator does not see, stand before it. And when a writer adds one
@@ -133,14 +152,68 @@ func (i *Iter) Prev() bool {
 	case before:
 		return i.backward(true)
 	case beforeAtStart:
-		i.place = nowhere
+		return i.backward(false)
 	}
 	return false
 }
 
-// forward goes on from where inner stands to the first record to be shown. With skip the records up to those of i.key
-// are passed over. ok says that inner stands on a record.
+// setOut notes where a move begins; nil is an end.
+func (i *Iter) setOut(key []byte) {
+	if i.lost != nil {
+		i.origin = append(i.origin[:0], key...)
+		if key == nil {
+			i.origin = nil
+		}
+	}
+}
+
+// forward goes on from where inner stands to the first record to be shown, unless records may be lost on the way there.
 func (i *Iter) forward(ok, skip bool) bool {
+	ok = i.advance(ok, skip)
+	if i.lost == nil || i.err != nil {
+		i.noticeDamage()
+		return ok
+	}
+	to := i.upper
+	if ok {
+		to = i.Key()
+	}
+	return i.unless(i.lost.within(i.origin, to, ok), ok)
+}
+
+// backward goes back from where inner stands to the last key to be shown, unless records may be lost on the way there.
+func (i *Iter) backward(ok bool) bool {
+	ok = i.retreat(ok)
+	if i.lost == nil || i.err != nil {
+		i.noticeDamage()
+		return ok
+	}
+	to := i.lower
+	if ok {
+		to = i.Key()
+	}
+	return i.unless(i.lost.within(to, i.origin, false), ok)
+}
+
+// unless returns ok unless something was lost, which is an error.
+func (i *Iter) unless(lost, ok bool) bool {
+	if lost {
+		i.place, i.err = nowhere, i.state.db.lostError()
+		return false
+	}
+	return ok
+}
+
+// noticeDamage tells the engine of a table that cannot be read.
+func (i *Iter) noticeDamage() {
+	if i.err != nil {
+		i.state.db.noticeDamage(i.err)
+	}
+}
+
+// advance goes on from where inner stands to the first record to be shown. With skip the records up to those of i.key
+// are passed over. ok says that inner stands on a record.
+func (i *Iter) advance(ok, skip bool) bool {
 	i.place, i.err = nowhere, nil
 	for ; ok; ok = i.inner.Next() {
 		key := i.inner.Key()
@@ -162,8 +235,8 @@ func (i *Iter) forward(ok, skip bool) bool {
 	return false
 }
 
-// backward goes back from where inner stands to the last key to be shown. ok says that inner stands on a record.
-func (i *Iter) backward(ok bool) bool {
+// retreat goes back from where inner stands to the last key to be shown. ok says that inner stands on a record.
+func (i *Iter) retreat(ok bool) bool {
 	i.place, i.err = nowhere, nil
 	for ok {
 		i.key = append(i.key[:0], i.inner.Key()...)

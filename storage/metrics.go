@@ -43,6 +43,10 @@ type Metrics struct {
 	Compactions, CompactionRead, CompactionWritten, CompactionErrors int64
 	// CompactionRest is how long compactions paused for the sake of writers and readers.
 	CompactionRest time.Duration
+	// DamageFound counts what was found damaged, TablesMended the tables that were written again without what was lost.
+	DamageFound, TablesMended int64
+	// LostRanges is how many ranges of keys wait to be refilled.
+	LostRanges int
 	// Visible is the last operation readers see, Durable the last that survives a loss of power.
 	Visible, Durable LSN
 }
@@ -98,6 +102,7 @@ func (d *DB) Metrics() Metrics {
 		Flushes: c.flushes.Load(), FlushBytes: c.flushBytes.Load(),
 		Compactions: c.compactions.Load(), CompactionRead: c.compactionRead.Load(), CompactionWritten: c.compactionWrites.Load(),
 		CompactionErrors: c.compactionErrors.Load(), CompactionRest: time.Duration(c.compactionRest.Load()),
+		DamageFound: d.doctor.noticed.Load(), TablesMended: d.doctor.tables.Load(), LostRanges: len(d.Lost()),
 		Visible: LSN(d.visible.Load()), Durable: LSN(d.durable.Load()),
 	}
 	d.mu.Lock()

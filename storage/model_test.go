@@ -273,7 +273,7 @@ func (w *world) walk(open func(IterOptions) (*Iter, error), now map[string]strin
 			at = -1
 		}
 		if ok != (at >= 0) || it.Valid() != ok {
-			w.t.Fatalf("iterator valid %v, %v; want place %d of %d, bounds %q", ok, it.Valid(), at, len(keys), o)
+			w.t.Fatalf("iterator valid %v, %v; want place %d of %d, bounds %q to %q", ok, it.Valid(), at, len(keys), o.Lower, o.Upper)
 		}
 		if ok && (string(it.Key()) != keys[at] || string(it.Value()) != now[keys[at]]) {
 			w.t.Fatalf("iterator on %q = %.40q, want %q = %.40q", it.Key(), it.Value(), keys[at], now[keys[at]])

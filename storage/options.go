@@ -60,6 +60,9 @@ type Options struct {
 	CacheSize int64
 	// Logger gets the engine's events; none by default.
 	Logger zerolog.Logger
+	// OnDamage, when set, is told of tables that were found damaged, after the tree goes on without what is lost of them.
+	// It is called from Open and from one goroutine of the engine, and must not call the engine.
+	OnDamage func(Damage)
 
 	// MaxImmutable is how many full memtables may wait for their flush before writers wait; default 4.
 	MaxImmutable int

@@ -42,7 +42,8 @@ func (d *DB) chooseRewrite(s *readState, l compaction.Levels) (*job, bool) {
 		for level, files := range l {
 			for _, f := range files {
 				if t := s.version.numbered(f.Num); !f.Busy && t.holdsOlder(r) {
-					return &job{inputs: []*table{t}, level: level, upper: 1, output: level}, true
+					cutter := compaction.NewCutter(&compaction.Plan{}, d.options.TableSize)
+					return &job{inputs: []*table{t}, level: level, upper: 1, output: level, cutter: cutter}, true
 				}
 			}
 		}

@@ -80,7 +80,13 @@ func (d *DB) openTables() error {
 			if errors.Is(err, fs.ErrNotExist) {
 				err = &CorruptError{File: d.name(tableName(m.Number)), Reason: "the table is missing"}
 			}
-			break
+			damage, ok := errors.AsType[*CorruptError](err)
+			if !ok {
+				break
+			}
+			err = nil
+			d.loseTable(m, damage)
+			continue
 		}
 		opened = append(opened, t)
 		byLevel[m.Level] = append(byLevel[m.Level], t)
@@ -90,6 +96,7 @@ func (d *DB) openTables() error {
 	}
 	if err == nil {
 		v := newVersion(byLevel, d.tree.sum.Flushed)
+		v.lost = newLostSet(d.tree.sum.Edit().Marks)
 		d.active = d.emptyMemory()
 		d.publish(d.active, nil, v, newRangeSet(d.tree.sum.Edit().Ranges))
 		d.releaseVersion(v)

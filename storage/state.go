@@ -126,6 +126,11 @@ func (d *DB) acquireAt() (*readState, uint64, error) {
 // where a block would have to be read.
 func (s *readState) get(dst, key []byte, seq uint64, io bool) (value []byte, found, ready bool, err error) {
 	deleted := s.ranges.newest(key, seq)
+	if s.version.lost != nil {
+		if lost := s.version.lost.of(key); lost > deleted {
+			return s.getAmid(dst, key, seq, deleted, lost, io)
+		}
+	}
 	if v, kind, at, ok := s.active.table.Get(key, seq); ok {
 		return appendLive(dst, v, kind, at, deleted)
 	}
@@ -141,6 +146,7 @@ func (s *readState) get(dst, key []byte, seq uint64, io bool) (value []byte, fou
 		}
 		v, live, known, ready, err := t.get(dst, key, seq, deleted, io)
 		if known || !ready || err != nil {
+			s.db.noticeDamage(err)
 			return v, live, ready, err
 		}
 	}
@@ -151,6 +157,7 @@ func (s *readState) get(dst, key []byte, seq uint64, io bool) (value []byte, fou
 		}
 		v, live, known, ready, err := t.get(dst, key, seq, deleted, io)
 		if known || !ready || err != nil {
+			s.db.noticeDamage(err)
 			return v, live, ready, err
 		}
 	}

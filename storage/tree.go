@@ -27,6 +27,22 @@ type change struct {
 func (d *DB) apply(c change) error {
 	<-d.tree.token
 	defer func() { d.tree.token <- struct{}{} }()
+	return d.applyHeld(c)
+}
+
+// applyMade is apply for a change that depends on the manifest's state; an empty one is none.
+func (d *DB) applyMade(make func() change) error {
+	<-d.tree.token
+	defer func() { d.tree.token <- struct{}{} }()
+	c := make()
+	if len(c.edit.Append(nil)) == 0 {
+		return nil
+	}
+	return d.applyHeld(c)
+}
+
+// applyHeld is apply for who has the tree's token.
+func (d *DB) applyHeld(c change) error {
 	c.edit.Next = d.nextFile.Load()
 	for _, t := range c.added {
 		c.edit.Added = append(c.edit.Added, t.Table)

@@ -37,6 +37,8 @@ type version struct {
 	levels [levels][]*table
 	// flushed is the last sequence number that the tables hold.
 	flushed uint64
+	// lost is the ranges of keys of which damage has cost records, or nil.
+	lost *lostSet
 }
 
 // newVersion returns a version of the tables, holding each once, and one reference to itself.
@@ -72,7 +74,9 @@ func (v *version) edited(c *change) *version {
 	if c.moved != nil {
 		byLevel[c.movedTo] = append(byLevel[c.movedTo], c.moved)
 	}
-	return newVersion(byLevel, max(v.flushed, c.edit.Flushed))
+	next := newVersion(byLevel, max(v.flushed, c.edit.Flushed))
+	next.lost = v.lost.edited(&c.edit)
+	return next
 }
 
 // find returns the one table of a level below 0 that may hold key, or nil.

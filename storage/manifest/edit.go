@@ -19,6 +19,9 @@
 //	5 remove    number
 //	6 range     sequence number, lower bound, upper bound
 //	7 unrange   sequence number
+//	16 mark     id, sequence number, lower bound, upper bound: a range of keys that damage has cost records
+//	17 unmark   id
+//	18 repaired 1: the store was repaired and may have lost writes; 2: its user knows
 //
 // For example 02 03 05 07 reads: replay from log 3, table 7 is gone.
 package manifest
@@ -59,6 +62,9 @@ type Edit struct {
 	Removed            []uint64
 	Ranges             []Range
 	Unranged           []uint64
+	Marks              []Mark
+	Unmarked           []uint64
+	Repair             Repair
 }
 
 const (
@@ -91,7 +97,7 @@ func (e *Edit) Append(dst []byte) []byte {
 	for _, n := range e.Unranged {
 		dst = binary.AppendUvarint(append(dst, tagUnrange), n)
 	}
-	return dst
+	return e.appendDamage(dst)
 }
 
 func (t *Table) append(dst []byte) []byte {
@@ -128,7 +134,7 @@ func Decode(payload []byte) (Edit, error) {
 		case tagUnrange:
 			e.Unranged = append(e.Unranged, d.uvarint())
 		default:
-			d.failed = true
+			d.failed = d.failed || !e.decodeDamage(tag, &d)
 		}
 	}
 	if d.failed {

@@ -19,6 +19,7 @@ func sample() *Edit {
 			Number: 8, Level: 2, Size: 4096, MinSeq: 1, MaxSeq: 400, Entries: 100, Deletes: 3, Smallest: []byte("a"), Largest: []byte("m"),
 		}, {Number: 7, Smallest: []byte{}, Largest: []byte{0xff}}},
 		Removed: []uint64{1, 2}, Ranges: []Range{{Seq: 77, Lo: []byte("b"), Hi: []byte("c")}}, Unranged: []uint64{5},
+		Marks: []Mark{{ID: 10, Seq: 90, Lo: []byte("a"), Hi: []byte("b")}}, Unmarked: []uint64{4}, Repair: Mended,
 	}
 }
 

@@ -19,11 +19,15 @@ type State struct {
 	Tables map[uint64]Table
 	// Ranges are the range deletions still needed, by sequence number.
 	Ranges map[uint64]Range
+	// Marks are the ranges of keys that damage has cost records, by id.
+	Marks map[uint64]Mark
+	// Repaired says that the store was repaired and its user has not taken notice yet.
+	Repaired bool
 }
 
 // NewState returns the state of an empty tree.
 func NewState() *State {
-	return &State{Next: 1, Tables: map[uint64]Table{}, Ranges: map[uint64]Range{}}
+	return &State{Next: 1, Tables: map[uint64]Table{}, Ranges: map[uint64]Range{}, Marks: map[uint64]Mark{}}
 }
 
 // Apply adds an edit to the state, or says why it cannot follow it; then the state is undefined.
@@ -49,14 +53,28 @@ func (s *State) Apply(e *Edit) error {
 	for _, n := range e.Unranged {
 		delete(s.Ranges, n)
 	}
+	for _, n := range e.Unmarked {
+		delete(s.Marks, n)
+	}
+	for _, m := range e.Marks {
+		s.Marks[m.ID] = m
+	}
+	if e.Repair != 0 {
+		s.Repaired = e.Repair == Mended
+	}
 	return nil
 }
 
 // Edit returns the one edit that makes the state out of an empty one.
 func (s *State) Edit() *Edit {
-	return &Edit{
+	e := &Edit{
 		Next: s.Next, Log: s.Log, Flushed: s.Flushed,
 		Added:  slices.SortedFunc(maps.Values(s.Tables), func(a, b Table) int { return cmp.Compare(a.Number, b.Number) }),
 		Ranges: slices.SortedFunc(maps.Values(s.Ranges), func(a, b Range) int { return cmp.Compare(a.Seq, b.Seq) }),
+		Marks:  slices.SortedFunc(maps.Values(s.Marks), func(a, b Mark) int { return cmp.Compare(a.ID, b.ID) }),
 	}
+	if s.Repaired {
+		e.Repair = Mended
+	}
+	return e
 }
