@@ -6,9 +6,10 @@ SHELL := bash
 
 SEEDS    ?= 500# of the simulated cluster
 FUZZTIME ?= 10s# for each fuzz target
+FOR      ?= 10m# of faults in a real cluster
 TOOL     := go tool -modfile=tests/tools.mod
 
-.PHONY: build test race sim fuzz lint bench cover check help
+.PHONY: build test race sim chaos fuzz lint bench cover check help
 
 build: ## build ./kvstore
 	go build -o kvstore .
@@ -22,6 +23,10 @@ race: ## run the tests of the packages under the race detector
 
 sim: ## run the simulated cluster; SEEDS=500 says how many schedules
 	go test ./tests/sim -run Sim -count=1 -timeout 30m -seeds=$(SEEDS)
+
+chaos: ## break a real cluster, its nodes in network namespaces, under real clients; FOR=10m says how long
+	tests/install
+	go test ./tests/chaos -run Chaos -count=1 -v -timeout 0 -for=$(FOR)
 
 fuzz: ## run every fuzz target for FUZZTIME=10s
 	grep -rno --include='*_test.go' '^func Fuzz[A-Za-z0-9_]*' . | sort | while IFS=: read -r file _ func; do \

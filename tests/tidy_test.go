@@ -1,6 +1,6 @@
 // Package tests holds what is tested of the whole: the rules of the code
-// (tidy_test.go), the simulated cluster (sim), real clients (compat) and a running
-// server in trouble (script).
+// (tidy_test.go), the simulated cluster (sim), a real cluster on a network that
+// breaks (chaos), real clients (compat) and a running server in trouble (script).
 //
 // The rules are executed here because rules that are only written down decay. Each
 // test names the file and the line that breaks its rule; where a rule has an

@@ -1,0 +1,46 @@
+// Package chaos breaks a real cluster while real clients use it, and checks that
+// nothing acknowledged is lost and nothing deleted returns.
+//
+//	make chaos                                   ten minutes
+//	go test ./tests/chaos -for=2m -seed=7        two, and the faults of seed 7
+//
+// Five nodes (N=3 R=2 W=2) run on hosts of their own (package lab). Clients on a
+// sixth speak the Redis protocol, each over connections to two nodes; one that
+// fails or says nothing is replaced by one to another node.
+//
+// # Workloads
+//
+// All run at once, and differ in what is checked:
+//
+//   - registers: several clients GET, SET and DEL the same few keys, in strict mode.
+//     The history of each key must be linearizable (porcupine). Keys are replaced
+//     by new ones every few seconds, which keeps histories short.
+//   - sets: each element is a key of its own that is set once, and some are deleted
+//     later. At the end an element that was acknowledged and never deleted is
+//     there, and one whose deletion was acknowledged is not.
+//   - owners: each client sets and deletes keys that no other client writes. At the
+//     end a key has the outcome of the last acknowledged operation, or of one whose
+//     outcome is unknown.
+//   - counters: INCR. At the end a counter is at least the number of acknowledged
+//     increments, and at most that and the unknown ones.
+//
+// An error that says that nothing was written is believed, and checked: its value
+// must never be seen.
+//
+// # Faults
+//
+// The seed chooses kinds, places, and times (plan.go): kill -9, an orderly restart,
+// SIGSTOP, a node without network, cut in one direction, a cut between two nodes,
+// a split of the cluster, delayed and lossy links, a full disk; alone or two at a
+// time, with quiet between. The schedule of a seed is the same each time, what
+// processes make of it is not.
+//
+// # The end
+//
+// All faults are healed, and the nodes see each other again. Then each key is read
+// at R=ALL, everything is checked, and each replica alone (R=ONE) must say the same.
+//
+// What is printed is the number of operations and of faults of each kind, the unknown
+// outcomes, and the longest time that a client had no operation succeed. A run that
+// fails keeps the nodes' directories and the history, and prints the seed.
+package chaos

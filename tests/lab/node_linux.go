@@ -1,0 +1,130 @@
+package lab
+
+import (
+	"context"
+	"encoding/json"
+	"fmt"
+	"net/http"
+	"path/filepath"
+	"slices"
+	"time"
+)
+
+// The ports of nodes, the same on every host.
+const (
+	clientPort = "6379"
+	gossipPort = "7946"
+	rpcPort    = "7947"
+	adminPort  = "9121"
+)
+
+// Node is a kvstore process.
+type Node struct {
+	Server
+	Client string // the address for clients
+	Admin  string // and that of its HTTP side
+}
+
+// web gives up soon: a node that cannot be reached says nothing.
+var web = http.Client{Timeout: time.Second}
+
+// Cluster makes as many hosts, with a node on each, and starts them: a new cluster.
+// Directories are in dir, one per node with its name. It returns when each node
+// sees all others.
+func (n *Net) Cluster(ctx context.Context, program, dir string, count int, settings ...string) ([]*Node, error) {
+	var nodes []*Node
+	for i := range count {
+		h, err := n.Add()
+		if err != nil {
+			return nodes, err
+		}
+		name := fmt.Sprintf("n%d", i+1)
+		node := &Node{Client: h.IP + ":" + clientPort, Admin: h.IP + ":" + adminPort}
+		node.Name, node.Host, node.Dir = name, h, filepath.Join(dir, name)
+		node.Command = []string{program, "server", "--node.name=" + name, "--server.listen=" + node.Client,
+			"--cluster.gossip=" + h.IP + ":" + gossipPort, "--cluster.rpc=" + h.IP + ":" + rpcPort,
+			"--admin.listen=" + node.Admin, "--storage.dir=" + filepath.Join(node.Dir, "data")}
+		if i > 0 {
+			node.Command = append(node.Command, "--cluster.join="+nodes[0].Host.IP+":"+gossipPort)
+		}
+		for _, s := range settings {
+			node.Command = append(node.Command, "--"+s)
+		}
+		if err := node.Start(); err != nil {
+			return nodes, err
+		}
+		nodes = append(nodes, node)
+	}
+	return nodes, AwaitWhole(ctx, nodes)
+}
+
+// AwaitReady waits until the node takes requests.
+func (n *Node) AwaitReady(ctx context.Context) error {
+	return n.Await(ctx, "it serves", func() bool {
+		response, err := web.Get("http://" + n.Admin + "/readyz")
+		if err != nil {
+			return false
+		}
+		response.Body.Close()
+		return response.StatusCode == http.StatusOK
+	})
+}
+
+// AwaitWhole waits until each of the nodes is in the same ring with all of them,
+// and sees all alive and connected.
+func AwaitWhole(ctx context.Context, nodes []*Node) error {
+	for _, n := range nodes {
+		what := ""
+		err := n.Await(ctx, "it sees all nodes", func() bool {
+			list, err := n.list()
+			if what = fmt.Sprintf("%+v", list); err != nil {
+				what = err.Error()
+				return false
+			}
+			return list.whole() == len(nodes)
+		})
+		if err != nil {
+			return fmt.Errorf("%w; it sees %s", err, what)
+		}
+	}
+	return nil
+}
+
+// nodeList is what a node says of all nodes, as far as it is needed here.
+type nodeList struct {
+	Self  string
+	Ready bool
+	Epoch int
+	Nodes []struct {
+		ID, Name, State   string
+		Member, Connected bool
+	}
+}
+
+// whole counts the members that can be used.
+func (l *nodeList) whole() (count int) {
+	for _, n := range l.Nodes {
+		if n.State == "alive" && n.Member && (n.Connected || n.ID == l.Self) {
+			count++
+		}
+	}
+	return count
+}
+
+func (n *Node) list() (list nodeList, err error) {
+	response, err := web.Get("http://" + n.Admin + "/v1/nodes")
+	if err != nil {
+		return list, fmt.Errorf("ask %s for its nodes: %w", n.Name, err)
+	}
+	defer response.Body.Close()
+	return list, json.NewDecoder(response.Body).Decode(&list)
+}
+
+// Addresses are where clients reach the nodes.
+func Addresses(nodes []*Node) []string {
+	var all []string
+	for _, n := range nodes {
+		all = append(all, n.Client)
+	}
+	return slices.Clip(all)
+}
