@@ -29,14 +29,14 @@ func (s store) TryGet(dst, key []byte) ([]byte, bool, bool, error) {
 	return value, found, ready, err
 }
 
-func (s store) Set(key, value []byte) error {
+func (s store) Set(key, value []byte, _ uint64) error {
 	if _, err := s.db.Set(key, value); err != nil {
 		return storeError(err)
 	}
 	return nil
 }
 
-func (s store) Delete(key []byte) error {
+func (s store) Delete(key []byte, _ uint64) error {
 	if _, err := s.db.Delete(key); err != nil {
 		return storeError(err)
 	}

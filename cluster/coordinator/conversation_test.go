@@ -48,7 +48,7 @@ func (m *memory) TryGet(dst, key []byte) ([]byte, bool, bool, error) {
 	return append(dst, v...), ok, true, nil
 }
 
-func (m *memory) Set(key, value []byte) error {
+func (m *memory) Set(key, value []byte, _ uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	if m.refuse != nil {
@@ -75,7 +75,7 @@ func (m *memory) Apply(c *replica.Change) error {
 	return nil
 }
 
-func (m *memory) Delete(key []byte) error {
+func (m *memory) Delete(key []byte, _ uint64) error {
 	m.mu.Lock()
 	defer m.mu.Unlock()
 	delete(m.records, string(key))

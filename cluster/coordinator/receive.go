@@ -153,7 +153,7 @@ func (t *mergeTask) Apply(s *replica.Scratch) ([]byte, error) {
 		return nil, err
 	}
 	part := t.c.o.Replica.Forget(t.key.DB, &s.Other)
-	if s.Other.Empty() {
+	if s.Other.Empty() || s.Object.Empty() && t.c.o.Replica.Gone(t.key, &s.Other) {
 		return nil, nil
 	}
 	switch {

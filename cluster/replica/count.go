@@ -61,10 +61,15 @@ func (r *Replica) StartCount() (record func(key, value []byte)) {
 		st := &r.stripes[token%stripes]
 		st.mu.Lock()
 		defer st.mu.Unlock()
-		dot, kind, _, err := version.PeekNewest(value)
-		if err == nil && kind != version.Tombstone && dot.Time > r.flushed.of(db) {
-			r.counts.add(db, ring.Token(token).Slot(), true)
+		dot, kind, deadline, err := version.PeekNewest(value)
+		if err != nil || dot.Time <= r.flushed.of(db) {
+			return
 		}
+		slot := ring.Token(token).Slot()
+		if kind != version.Tombstone {
+			r.counts.add(db, slot, true)
+		}
+		r.deaths.note(slot, dot, kind, deadline)
 	}
 }
 
@@ -94,10 +99,4 @@ func (r *Replica) Count(ctx context.Context, db uint8, first, last ring.Slot) (n
 func alive(o *version.Object) bool {
 	newest := o.Newest()
 	return newest != nil && newest.Kind != version.Tombstone
-}
-
-// aliveRecord is alive of an encoded object.
-func aliveRecord(record []byte) bool {
-	_, kind, _, err := version.PeekNewest(record)
-	return err == nil && kind != version.Tombstone
 }

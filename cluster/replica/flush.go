@@ -111,19 +111,13 @@ func (r *Replica) Purge(stop func() bool) (removed int, err error) {
 
 // purge removes one record if a flush still covers it.
 func (r *Replica) purge(k []byte) error {
-	token, db, _, err := key.ParseUser(k)
+	_, db, _, err := key.ParseUser(k)
 	if err != nil {
 		return nil
 	}
-	st := &r.stripes[token%stripes]
-	st.mu.Lock()
-	defer st.mu.Unlock()
-	value, found, err := r.store.Get(nil, k)
-	if err != nil || !found {
-		return err
-	}
-	if dot, _, _, err := version.PeekNewest(value); err != nil || dot.Time > r.flushed.of(db) {
-		return nil
-	}
-	return r.store.Delete(k)
+	_, err = r.removeIf(k, func(o *version.Object) bool {
+		newest := o.Newest()
+		return newest != nil && newest.Time <= r.flushed.of(db)
+	})
+	return err
 }

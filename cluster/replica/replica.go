@@ -14,13 +14,14 @@ import (
 )
 
 // Store is the engine as a replica uses it. Set is visible at once and is on
-// its way to the log; who lets a reply out commits the log first.
+// its way to the log; who lets a reply out commits the log first. delta is what
+// the write changes of the sum of the key's leaf: see Sum.
 type Store interface {
 	Get(dst, key []byte) (value []byte, found bool, err error)
 	// TryGet is Get without I/O: ready is false when the disk is needed.
 	TryGet(dst, key []byte) (value []byte, found, ready bool, err error)
-	Set(key, value []byte) error
-	Delete(key []byte) error
+	Set(key, value []byte, delta uint64) error
+	Delete(key []byte, delta uint64) error
 	// Apply stores a change: all of it or nothing.
 	Apply(c *Change) error
 	// Scan calls fn with the records from lower up to, and without, upper, in
@@ -32,11 +33,12 @@ type Store interface {
 type Change struct {
 	Key, Value []byte // a nil Value leaves the record as it is
 	Remove     bool   // the record is removed
+	Delta      uint64 // what this changes of the sum of the key's leaf
 	Beside     []Record
 }
 
-// Record is a record of a system key that is stored, or without a Value removed,
-// together with an object.
+// Record is a record of the engine. Beside an object it is one of a system key that
+// is stored, or without a Value removed, together with it.
 type Record struct{ Key, Value []byte }
 
 // Key names one key of one database and its place on the ring.
@@ -104,6 +106,9 @@ type Options struct {
 	// EndTurn is called by a worker after it completed tasks, so that their
 	// replies leave.
 	EndTurn func()
+	// Corrupt tells an error of the store that says that a record is damaged; may
+	// be nil.
+	Corrupt func(error) bool
 }
 
 // Replica is one node's copy of the data.
@@ -117,6 +122,8 @@ type Replica struct {
 	wg      sync.WaitGroup
 	counts  counts
 	flushed horizons
+	deaths  deaths
+	corrupt func(error) bool
 
 	wrote atomic.Bool // something is or was stored
 	// frozen changes under all stripes' locks and is read under one.
@@ -157,7 +164,10 @@ func New(store Store, o Options) *Replica {
 	if o.EndTurn == nil {
 		o.EndTurn = func() {}
 	}
-	r := &Replica{store: store, endTurn: o.EndTurn, jobs: make(chan job, maxWaiting)}
+	if o.Corrupt == nil {
+		o.Corrupt = func(err error) bool { return errors.Is(err, version.ErrCorrupt) }
+	}
+	r := &Replica{store: store, endTurn: o.EndTurn, corrupt: o.Corrupt, jobs: make(chan job, maxWaiting)}
 	r.scratch.New = func() any { return new(Scratch) }
 	for range o.Workers {
 		r.wg.Go(r.work)
@@ -265,9 +275,8 @@ func (r *Replica) attempt(t Task, k Key, block bool) (ready bool, err error) {
 			return true, err
 		}
 		s.Object.Reset()
-		s.stored, s.Found, mends = s.stored[:0], false, true
+		s.stored, s.raw, s.Found, s.alive, mends = s.stored[:0], nil, false, false, true
 	}
-	before := alive(&s.Object)
 	write, err := t.Apply(s)
 	more := s.Remove || len(s.Beside) > 0
 	if err != nil || write == nil && !more {
@@ -276,10 +285,17 @@ func (r *Replica) attempt(t Task, k Key, block bool) (ready bool, err error) {
 	if r.frozen {
 		return true, ErrFrozen
 	}
+	if s.Remove {
+		write = nil
+	}
+	delta, touched := uint64(0), write != nil || s.Remove
+	if touched {
+		delta = s.delta(write)
+	}
 	if more {
-		err = r.store.Apply(&Change{Key: s.key, Value: write, Remove: s.Remove, Beside: s.Beside})
+		err = r.store.Apply(&Change{Key: s.key, Value: write, Remove: s.Remove, Delta: delta, Beside: s.Beside})
 	} else {
-		err = r.store.Set(s.key, write)
+		err = r.store.Set(s.key, write, delta)
 	}
 	if err != nil {
 		return true, err
@@ -287,13 +303,29 @@ func (r *Replica) attempt(t Task, k Key, block bool) (ready bool, err error) {
 	if !r.wrote.Load() {
 		r.wrote.Store(true)
 	}
-	if write == nil && !s.Remove {
-		return true, nil
-	}
-	if after := !s.Remove && aliveRecord(write); after != before && !mends { // a damaged record counts as it did
-		r.counts.add(k.DB, k.Token.Slot(), after)
+	if touched {
+		r.account(s, k, write, mends)
 	}
 	return true, nil
+}
+
+// account counts what a write did to the keys: one more or one less, and when the
+// record can be dead. A nil write is the removal.
+func (r *Replica) account(s *Scratch, k Key, write []byte, mended bool) {
+	after := false
+	if write != nil {
+		dot, kind, deadline, err := version.PeekNewest(write)
+		if err != nil {
+			return // no task makes one; whoever reads it will say so
+		}
+		after = kind != version.Tombstone
+		if !after || deadline != 0 {
+			r.deaths.note(k.Token.Slot(), dot, kind, deadline)
+		}
+	}
+	if after != s.alive && !mended { // a damaged record counts as it did
+		r.counts.add(k.DB, k.Token.Slot(), after)
+	}
 }
 
 // Read reads one key: here and now when memory has it, else later.
@@ -342,6 +374,7 @@ func (r *Replica) load(s *Scratch, k Key, block bool) (ready bool, err error) {
 		clear(s.Beside)
 		s.Beside, s.Remove = s.Beside[:0], false
 	}
+	s.raw, s.alive = nil, false
 	value, found, ready, err := r.store.TryGet(s.stored[:0], s.key)
 	if err == nil && !ready && block {
 		value, found, err = r.store.Get(s.stored[:0], s.key)
@@ -359,11 +392,17 @@ func (r *Replica) load(s *Scratch, k Key, block bool) (ready bool, err error) {
 		s.stored = s.stored[:0]
 		return true, nil
 	}
+	s.raw = s.stored
 	if err := s.Object.Decode(s.stored); err != nil {
 		return true, fmt.Errorf("object of key %q in database %d: %w", k.Name, k.DB, err)
 	}
 	if h := r.flushed.of(k.DB); h != 0 {
 		s.forget(h)
+	}
+	s.alive = alive(&s.Object)
+	if r.deadHere(k.Token, &s.Object) {
+		s.Object.Reset()
+		s.stored, s.Found = s.stored[:0], false
 	}
 	return true, nil
 }
@@ -452,6 +491,8 @@ type Scratch struct {
 
 	key    []byte
 	stored []byte
+	raw    []byte // the record as the store has it, be it forgotten
+	alive  bool   // the record counts as a key
 }
 
 // Stored is the record as it was read; empty when nothing is stored or part of

@@ -66,7 +66,7 @@ func (d *disk) TryGet(dst, key []byte) ([]byte, bool, bool, error) {
 	return append(dst, value...), ok, true, nil
 }
 
-func (d *disk) Set(key, value []byte) error {
+func (d *disk) Set(key, value []byte, _ uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	d.records[string(key)] = string(value)
@@ -87,7 +87,7 @@ func (d *disk) Apply(c *Change) error {
 	return nil
 }
 
-func (d *disk) Delete(key []byte) error {
+func (d *disk) Delete(key []byte, _ uint64) error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
 	delete(d.records, string(key))
