@@ -3,76 +3,12 @@ package storage
 import (
 	"errors"
 	"fmt"
-	"math/rand/v2"
 	"path/filepath"
 	"strings"
-	"sync"
-	"sync/atomic"
 	"testing"
 
 	"kvstore/storage/vfs"
 )
-
-// TestCrashAtEverySync cuts the power just before and just after each sync of a file or directory, and opens what is
-// left.
-func TestCrashAtEverySync(t *testing.T) {
-	const seed = 42
-	r := rand.New(rand.NewPCG(seed, 1))
-	disk := vfs.NewMem()
-	// promised is how many operations Commit has returned for; the engine's goroutines read it beside the test's.
-	var promised atomic.Int64
-	var mu sync.Mutex
-	type ruin struct {
-		disk     *vfs.Mem
-		promised int64
-	}
-	var ruins []ruin
-	faulty := &vfs.Faulty{FS: disk, Inject: func(op vfs.Op, _ string) error {
-		if op == vfs.OpSync || op == vfs.OpSyncDir || op == vfs.OpRename {
-			mu.Lock()
-			defer mu.Unlock()
-			floor := promised.Load()
-			ruins = append(ruins, ruin{disk.CrashClone(r), floor})
-		}
-		return nil
-	}}
-	db, err := Open("/db", tinyOptions(faulty, SyncAlways))
-	if err != nil {
-		t.Fatal(err)
-	}
-	w := world{t: t, r: rand.New(rand.NewPCG(seed, 2)), db: db, policy: SyncAlways}
-	for range 400 {
-		w.writeOne()
-		if w.r.IntN(5) == 0 {
-			w.applyBatch()
-		}
-		if w.r.IntN(3) == 0 {
-			w.check(db.Commit())
-			promised.Store(int64(len(w.model.ops)))
-		}
-	}
-	w.check(db.Close())
-	m := w.model
-	if len(ruins) < 100 {
-		t.Fatalf("only %d syncs were seen", len(ruins))
-	}
-	for i, ruin := range ruins {
-		db, err := Open("/db", tinyOptions(ruin.disk, SyncAlways))
-		if err != nil {
-			t.Fatalf("seed %d, crash %d of %d: %v", seed, i, len(ruins), err)
-		}
-		last := int64(db.Metrics().Visible)
-		if last < ruin.promised || last > int64(len(m.ops)) {
-			t.Fatalf("crash %d: recovered %d operations, %d were promised", i, last, ruin.promised)
-		}
-		then := model{ops: m.ops}
-		then.cut(int(last))
-		compareAll(t, db, then.now)
-		if err := db.Close(); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // fill writes n keys and commits each, and returns what they make.
 func fill(t *testing.T, db *DB, from, n int) map[string]string {

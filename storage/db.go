@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"io"
 	"path/filepath"
+	"slices"
 	"sync"
 	"sync/atomic"
 
@@ -86,6 +87,9 @@ type tree struct {
 	// manifest and what it sums up to belong to the holder of the token.
 	manifest *manifest.Log
 	sum      *manifest.State
+	// unknown is why the manifest on the disk may differ from sum, nil when it does not. Nothing can be appended then: the
+	// edit might contradict one that is there. It belongs to the holder of the token too.
+	unknown error
 }
 
 func newToken() chan struct{} {
@@ -200,7 +204,6 @@ func (d *DB) closeLog() error {
 
 // closeFiles lets go of everything that is open; nothing else runs any more.
 func (d *DB) closeFiles() {
-	closers := []io.Closer{}
 	if s := d.state.Swap(nil); s != nil {
 		s.release()
 	}
@@ -209,14 +212,9 @@ func (d *DB) closeFiles() {
 	if d.next.table != nil {
 		d.next.table.Free()
 	}
-	for _, w := range d.turn.open {
+	closers := []io.Closer{}
+	for _, w := range d.openLogs() {
 		closers = append(closers, w)
-	}
-	if w := d.pending.log; w != nil && (len(d.turn.open) == 0 || d.turn.open[len(d.turn.open)-1] != w) {
-		closers = append(closers, w)
-	}
-	if d.next.log != nil {
-		closers = append(closers, d.next.log)
 	}
 	if d.tree.manifest != nil {
 		closers = append(closers, d.tree.manifest)
@@ -227,6 +225,17 @@ func (d *DB) closeFiles() {
 		}
 	}
 	d.cache.Close()
+}
+
+// openLogs returns the logs that are open: what a failed disk did not take may belong to logs that were never written.
+func (d *DB) openLogs() []*wal.Writer {
+	logs := slices.Clone(d.turn.open)
+	for _, s := range slices.Concat(d.turn.backlog, d.sealed, []segment{d.pending, {log: d.next.log}}) {
+		if s.log != nil && !slices.Contains(logs, s.log) {
+			logs = append(logs, s.log)
+		}
+	}
+	return logs
 }
 
 // Get appends key's value to dst. It may read from the disk.
@@ -270,9 +279,12 @@ func (d *DB) refuseForGood(err error) error {
 
 func (d *DB) refuseWith(refused error, forGood bool) error {
 	d.mu.Lock()
-	if d.forGood || d.closed {
+	switch {
+	case d.forGood, d.closed && d.refused != nil:
 		refused = d.refused
-	} else {
+	case d.closed:
+		// It is Close that writes; the failure is its result.
+	default:
 		if d.refused == nil || forGood {
 			d.logger.Error().Err(refused).Msg("writes are refused")
 		}

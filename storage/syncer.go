@@ -3,6 +3,8 @@ package storage
 import (
 	"errors"
 	"runtime"
+	"slices"
+	"sort"
 	"sync"
 	"time"
 
@@ -115,16 +117,21 @@ func (d *DB) serveCommits() {
 }
 
 // syncLog writes what is pending and, when flush is set, makes everything written durable. Logs that are full are
-// closed. It is for the sync goroutine and, when that has ended, for Close.
+// closed, without flush those only that nothing depends on any more: Close has to flush the others. It is for the sync
+// goroutine and, when that has ended, for Close.
 func (d *DB) syncLog(flush bool) error {
 	<-d.turn.token
 	err := d.writeUnlessRefused()
 	target := d.written.Load()
-	logs := append([]*wal.Writer(nil), d.turn.open...)
-	if len(logs) > 1 {
-		d.turn.open = append(d.turn.open[:0], logs[len(logs)-1])
+	logs := slices.Clone(d.turn.open)
+	full := max(0, len(logs)-1)
+	if !flush {
+		oldest := d.oldestLog()
+		full = sort.Search(full, func(i int) bool { return logs[i].Number() >= oldest })
 	}
+	d.turn.open = slices.Delete(d.turn.open, 0, full)
 	d.turn.token <- struct{}{}
+	defer d.closeLogs(logs[:full])
 	if errors.Is(err, ErrReadOnly) {
 		// A flush that works now would vouch for pages that an earlier one lost.
 		return err
@@ -135,12 +142,24 @@ func (d *DB) syncLog(flush bool) error {
 		}
 		d.raiseDurable(target)
 	}
-	for _, w := range logs[:max(0, len(logs)-1)] {
-		if closed := w.Close(); closed != nil {
-			d.logger.Warn().Err(closed).Msg("close log")
+	return err
+}
+
+// oldestLog returns the number of the log of the oldest memtable.
+func (d *DB) oldestLog() uint64 {
+	s := d.state.Load()
+	if last := len(s.immutable) - 1; last >= 0 {
+		return s.immutable[last].log
+	}
+	return s.active.log
+}
+
+func (d *DB) closeLogs(logs []*wal.Writer) {
+	for _, w := range logs {
+		if err := w.Close(); err != nil {
+			d.logger.Warn().Err(err).Msg("close log")
 		}
 	}
-	return err
 }
 
 // flushLogs makes the logs durable, oldest first, so that what is durable is always a prefix. A flush that failed once

@@ -43,6 +43,10 @@ func (d *DB) applyMade(make func() change) error {
 
 // applyHeld is apply for who has the tree's token.
 func (d *DB) applyHeld(c change) error {
+	if d.tree.unknown != nil {
+		d.dropTables(c.added)
+		return d.tree.unknown
+	}
 	c.edit.Next = d.nextFile.Load()
 	for _, t := range c.added {
 		c.edit.Added = append(c.edit.Added, t.Table)
@@ -54,7 +58,11 @@ func (d *DB) applyHeld(c change) error {
 	}
 	if err := d.tree.manifest.Append(&c.edit); err != nil {
 		if _, unknown := errors.AsType[*manifest.SyncError](err); unknown {
-			return d.refuseForGood(err)
+			for _, t := range c.added {
+				d.releaseTable(t)
+			}
+			d.tree.unknown = d.refuseForGood(err)
+			return d.tree.unknown
 		}
 		d.dropTables(c.added)
 		return d.refuse(err)
@@ -112,7 +120,7 @@ func (d *DB) renewManifest() {
 		if manifest.InForce(d.fs, d.dir, number) {
 			// CURRENT names the new one, but not for sure durably. Both say the same only until the next edit, so there
 			// is none.
-			d.refuseForGood(err)
+			d.tree.unknown = d.refuseForGood(err)
 			return
 		}
 		d.logger.Warn().Err(err).Msg("the manifest could not be renewed")

@@ -5,7 +5,7 @@ import "io"
 // Op names an operation for a Faulty file system's predicate.
 type Op uint8
 
-// The operations that can be made to fail. Close, Size and Stat always pass.
+// The operations that can be made to fail: all of them.
 const (
 	OpCreate Op = iota
 	OpOpen
@@ -21,7 +21,27 @@ const (
 	OpSync
 	OpTruncate
 	OpPreallocate
+	OpStat
+	OpSize
+	OpFree
+	// OpClose closes the file all the same: there is no handle left that could be closed again.
+	OpClose
 )
+
+// String returns the operation's name.
+func (o Op) String() string {
+	return [...]string{"create", "open", "remove", "rename", "link", "mkdir", "list", "syncdir", "lock", "read", "write", "sync",
+		"truncate", "preallocate", "stat", "size", "free", "close"}[o]
+}
+
+// Mutates reports whether the operation changes what a crash may leave.
+func (o Op) Mutates() bool {
+	switch o {
+	case OpOpen, OpList, OpRead, OpStat, OpSize, OpFree, OpClose:
+		return false
+	}
+	return true
+}
 
 // Faulty passes operations on to another file system unless its predicate has an error for them.
 type Faulty struct {
@@ -111,6 +131,22 @@ func (f *Faulty) Lock(name string) (io.Closer, error) {
 	return f.FS.Lock(name)
 }
 
+// Stat implements FS.
+func (f *Faulty) Stat(name string) (Info, error) {
+	if err := f.Inject(OpStat, name); err != nil {
+		return Info{}, err
+	}
+	return f.FS.Stat(name)
+}
+
+// Free implements FS.
+func (f *Faulty) Free(path string) (int64, error) {
+	if err := f.Inject(OpFree, path); err != nil {
+		return 0, err
+	}
+	return f.FS.Free(path)
+}
+
 type faultyFile struct {
 	File
 	name   string
@@ -164,4 +200,19 @@ func (f *faultyFile) Preallocate(size int64) error {
 		return err
 	}
 	return f.File.Preallocate(size)
+}
+
+func (f *faultyFile) Size() (int64, error) {
+	if err := f.inject(OpSize, f.name); err != nil {
+		return 0, err
+	}
+	return f.File.Size()
+}
+
+func (f *faultyFile) Close() error {
+	err := f.inject(OpClose, f.name)
+	if closed := f.File.Close(); err == nil {
+		err = closed
+	}
+	return err
 }
