@@ -71,8 +71,11 @@ func digestOf(db *DB) (sum uint64, err error) {
 		last = append(last[:0], it.Key()...)
 		sum += digestPair(it.Key(), it.Value())
 		v, found, err := db.Get(nil, it.Key())
-		if err != nil || !found || !bytes.Equal(v, it.Value()) {
-			return 0, fmt.Errorf("the iterator has %q = %.40q, Get %.40q, %v, %v", it.Key(), it.Value(), v, found, err)
+		if err != nil {
+			return 0, fmt.Errorf("get %q: %w", it.Key(), err)
+		}
+		if !found || !bytes.Equal(v, it.Value()) {
+			return 0, fmt.Errorf("the iterator has %q = %.40q, Get %.40q, %v", it.Key(), it.Value(), v, found)
 		}
 	}
 	if it.Err() != nil {
@@ -250,11 +253,11 @@ func (w *witness) moment(op, name string) {
 	what := fmt.Sprintf("moment %d, %s %s", n, op, name)
 	process := w.disk.Clone()
 	w.judge(what+", process killed", process, killed, copied, false, r)
-	w.judge(what+", power lost", w.disk.CrashClone(r), lost, copied, w.exact < 0 && r.IntN(nestedShare) == 0, r)
+	w.judge(what+", power lost", w.disk.CrashClone(r), lost, copied, w.exact < 0 && n%nestedShare == 5, r)
 }
 
 // nestedShare is how many losses of power there are to one whose recovery is crashed in its turn.
-const nestedShare = 300
+const nestedShare = 250
 
 // judge opens what a crash left. With nest the recovery is crashed at every moment too.
 func (w *witness) judge(what string, ruin *vfs.Mem, floor, copied int, nest bool, r *rand.Rand) {
