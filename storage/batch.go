@@ -19,17 +19,23 @@ type Batch struct {
 }
 
 // Set adds that key has the value. Both are copied.
-func (b *Batch) Set(key, value []byte) { b.add(wal.OpSet, key, value) }
+func (b *Batch) Set(key, value []byte) { b.add(wal.OpSet, key, value, 0) }
 
 // Delete adds that key is absent.
-func (b *Batch) Delete(key []byte) { b.add(wal.OpDelete, key, nil) }
+func (b *Batch) Delete(key []byte) { b.add(wal.OpDelete, key, nil, 0) }
+
+// SetSum is Set of a user's key that changes the sum of the key's leaf by delta.
+func (b *Batch) SetSum(key, value []byte, delta uint64) { b.add(wal.OpSet, key, value, delta) }
+
+// DeleteSum is Delete of a user's key that changes the sum of the key's leaf by delta.
+func (b *Batch) DeleteSum(key []byte, delta uint64) { b.add(wal.OpDelete, key, nil, delta) }
 
 // DeleteRange adds that the keys from lo up to and without hi are absent. An empty range adds nothing.
 func (b *Batch) DeleteRange(lo, hi []byte) {
 	if bytes.Compare(lo, hi) >= 0 {
 		return
 	}
-	b.add(wal.OpDeleteRange, lo, hi)
+	b.add(wal.OpDeleteRange, lo, hi, 0)
 	b.ranges++
 }
 
@@ -43,7 +49,7 @@ func (b *Batch) Size() int { return len(b.ops) }
 func (b *Batch) Reset() { *b = Batch{ops: b.ops[:0]} }
 
 // add appends an operation; one that is over a limit makes Apply fail instead.
-func (b *Batch) add(kind wal.OpKind, key, value []byte) {
+func (b *Batch) add(kind wal.OpKind, key, value []byte, delta uint64) {
 	err := checkSize(key, value)
 	if err == nil && len(b.ops)+len(key)+len(value)+wal.OpOverhead > MaxBatchSize {
 		err = fmt.Errorf("batch of more than %d bytes: %w", MaxBatchSize, ErrTooLarge)
@@ -54,7 +60,12 @@ func (b *Batch) add(kind wal.OpKind, key, value []byte) {
 		}
 		return
 	}
-	b.ops = wal.AppendOp(b.ops, kind, key, value)
+	if delta == 0 {
+		b.ops = wal.AppendOp(b.ops, kind, key, value)
+	} else {
+		leafOf(key)
+		b.ops = wal.AppendSumOp(b.ops, kind, key, value, delta)
+	}
 	b.count++
 }
 

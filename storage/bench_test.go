@@ -45,6 +45,23 @@ func BenchmarkSet(b *testing.B) {
 	}
 }
 
+// BenchmarkSetSum is BenchmarkSet of writes that tell their change of the sums.
+func BenchmarkSetSum(b *testing.B) {
+	db := openBench(b)
+	keys, value := benchKeys(1<<18), make([]byte, 64)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := db.SetSum(keys[i&(len(keys)-1)], value, uint64(i)+1); err != nil {
+			b.Fatal(err)
+		}
+		if i&1023 == 0 {
+			if err := db.Commit(); err != nil {
+				b.Fatal(err)
+			}
+		}
+	}
+}
+
 // BenchmarkSetCommit16 commits after every sixteen writes, as a turn of an event loop does.
 func BenchmarkSetCommit16(b *testing.B) {
 	db := openBench(b)

@@ -53,6 +53,7 @@ type DB struct {
 	// forGood says that refused stays until the engine is opened again.
 	forGood bool
 	closed  bool
+	sums    sums
 	// snapshots counts the open snapshots by sequence number.
 	snapshots map[uint64]int
 

@@ -17,6 +17,14 @@
 // number: in the memtables, in level 0, newest first, and in at most one table of each level below. Get takes no lock
 // and allocates nothing but the value's room. TryGet gives up where it would have to read from the disk.
 //
+// # Sums
+//
+// For replicas to find out where they differ the engine keeps one XOR for each of 2^18 leaves of the token space (package
+// sum): of a hash of every record in it. Who writes with SetSum or DeleteSum has read the record before and says what the
+// XOR changes by. The change goes into the log with the operation, in memory beside the memtable, and into the manifest by
+// the same edit as the memtable's table, so after a crash the sums are exactly those of what is recovered, and nothing is
+// ever read for them. Where they are not known to be right, SumsExact says so and RebuildSums mends it.
+//
 // # Files
 //
 //	LOCK             held while the engine is open; has the holder's process id

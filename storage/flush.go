@@ -67,6 +67,7 @@ func (d *DB) flush(m *memory) error {
 	if err := d.apply(c); err != nil {
 		return err
 	}
+	d.foldSums(m.sums)
 	d.raiseDurable(m.last)
 	d.keeper.remove(d.name(logName(m.log)))
 	d.metrics.flushes.Add(1)
@@ -109,6 +110,14 @@ func (d *DB) openSnapshots() []uint64 {
 func (d *DB) Flush() error {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	if d.active.last == 0 && d.active.sums.corrected && d.refused == nil {
+		d.mu.Unlock()
+		err := d.flushCorrections()
+		d.mu.Lock()
+		if err != nil {
+			return err
+		}
+	}
 	if d.closed {
 		return ErrClosed
 	}

@@ -12,6 +12,7 @@ import (
 
 	"kvstore/storage/corrupt"
 	"kvstore/storage/manifest"
+	"kvstore/storage/sum"
 	"kvstore/storage/wal"
 )
 
@@ -23,22 +24,23 @@ func (d *DB) recover() error {
 	if err != nil {
 		return err
 	}
-	sum, err := manifest.Load(d.fs, d.dir)
+	state, err := manifest.Load(d.fs, d.dir)
 	if errors.Is(err, fs.ErrNotExist) {
 		if err := d.checkNew(files); err != nil {
 			return err
 		}
-		sum, err = manifest.NewState(), nil
+		state, err = manifest.NewState(), nil
+		state.Exact = sum.All()
 	}
 	if err != nil {
 		return err
 	}
-	d.tree.sum = sum
-	d.nextFile.Store(max(sum.Next, files.last+1))
+	d.tree.sum = state
+	d.nextFile.Store(max(state.Next, files.last+1))
 	if err := d.openTables(); err != nil {
 		return err
 	}
-	r := replay{db: d, last: sum.Flushed, builder: builder{db: d}}
+	r := replay{db: d, last: state.Flushed, builder: builder{db: d}}
 	if err := r.run(files.logs); err != nil {
 		r.builder.abandon()
 		return err
@@ -97,7 +99,8 @@ func (d *DB) openTables() error {
 	if err == nil {
 		v := newVersion(byLevel, d.tree.sum.Flushed)
 		v.lost = newLostSet(d.tree.sum.Edit().Marks)
-		d.active = d.emptyMemory()
+		d.sums.begin(d.tree.sum)
+		d.active = d.emptyMemory(d.sums.newLayer())
 		d.publish(d.active, nil, v, newRangeSet(d.tree.sum.Edit().Ranges))
 		d.releaseVersion(v)
 	}
@@ -107,8 +110,8 @@ func (d *DB) openTables() error {
 	return err
 }
 
-func (d *DB) emptyMemory() *memory {
-	return &memory{table: d.newMemtable()}
+func (d *DB) emptyMemory(sums *memorySums) *memory {
+	return &memory{table: d.newMemtable(), sums: sums}
 }
 
 // checkLevels verifies what lookups rely on: below level 0 tables do not overlap.
@@ -144,6 +147,8 @@ func (d *DB) begin(r *replay) error {
 	for _, t := range tables {
 		c.edit.Added = append(c.edit.Added, t.Table)
 	}
+	replayed := d.active.sums
+	replayed.addTo(&c.edit)
 	number := d.nextFile.Add(1) - 1
 	c.edit.Next = d.nextFile.Load()
 	if err := d.tree.sum.Apply(&c.edit); err != nil {
@@ -158,11 +163,13 @@ func (d *DB) begin(r *replay) error {
 		}
 		return err
 	}
-	d.active = d.emptyMemory()
+	d.active = d.emptyMemory(d.sums.newLayer())
 	d.active.log = w.Number()
 	s := d.state.Load()
 	d.publish(d.active, nil, s.version, s.ranges)
+	c.edit.Inexact = nil // known already
 	d.install(&c)
+	d.foldSums(replayed)
 	d.seq = r.last
 	d.visible.Store(r.last)
 	d.written.Store(r.last)
@@ -292,7 +299,7 @@ func (r *replay) spill(limit int64) error {
 	if err != nil {
 		return err
 	}
-	d.active = d.emptyMemory()
+	d.active = d.emptyMemory(d.active.sums)
 	d.publish(d.active, nil, s.version, s.ranges)
 	d.keeper.freeMemtables()
 	return nil

@@ -13,6 +13,11 @@ type Snapshot struct {
 func (d *DB) NewSnapshot() *Snapshot {
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	return d.newSnapshot()
+}
+
+// newSnapshot is NewSnapshot for who holds mu.
+func (d *DB) newSnapshot() *Snapshot {
 	s := &Snapshot{db: d, seq: d.seq}
 	if d.closed {
 		s.closed.Store(true)

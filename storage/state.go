@@ -16,6 +16,8 @@ type memory struct {
 	log uint64
 	// last is the sequence number of the last operation, 0 while there is none.
 	last uint64
+	// sums are the changes of the sums that its operations told.
+	sums *memorySums
 	// refs counts the read states that hold the memory. The last one to go takes the table with it.
 	refs atomic.Int64
 }

@@ -4,10 +4,11 @@ import (
 	"errors"
 
 	"kvstore/storage/manifest"
+	"kvstore/storage/sum"
 )
 
-// manifestSize is when a manifest is replaced by a fresh one that sums it up.
-const manifestSize = 4 << 20
+// manifestGrowth is when a manifest is replaced by a fresh one that sums it up: its edits take that many bytes.
+const manifestGrowth = 4 << 20
 
 // change is one step of the tree: a flush, a compaction, a range deletion that is no longer needed.
 type change struct {
@@ -27,7 +28,12 @@ type change struct {
 func (d *DB) apply(c change) error {
 	<-d.tree.token
 	defer func() { d.tree.token <- struct{}{} }()
-	return d.applyHeld(c)
+	if c.flushed != nil {
+		d.mu.Lock()
+		c.flushed.sums.addTo(&c.edit)
+		d.mu.Unlock()
+	}
+	return d.applyHeld(&c)
 }
 
 // applyMade is apply for a change that depends on the manifest's state; an empty one is none.
@@ -38,14 +44,17 @@ func (d *DB) applyMade(make func() change) error {
 	if len(c.edit.Append(nil)) == 0 {
 		return nil
 	}
-	return d.applyHeld(c)
+	return d.applyHeld(&c)
 }
 
 // applyHeld is apply for who has the tree's token.
-func (d *DB) applyHeld(c change) error {
+func (d *DB) applyHeld(c *change) error {
 	if d.tree.unknown != nil {
 		d.dropTables(c.added)
 		return d.tree.unknown
+	}
+	for _, m := range c.edit.Marks {
+		c.edit.Inexact = c.edit.Inexact.With(sum.Touched(m.Lo, m.Hi))
 	}
 	c.edit.Next = d.nextFile.Load()
 	for _, t := range c.added {
@@ -70,8 +79,8 @@ func (d *DB) applyHeld(c change) error {
 	if err := d.tree.sum.Apply(&c.edit); err != nil {
 		panic(err) // The change was made against this very sum.
 	}
-	d.install(&c)
-	if d.tree.manifest.Size() > manifestSize {
+	d.install(c)
+	if d.tree.manifest.Grown() > manifestGrowth {
 		d.renewManifest()
 	}
 	return nil
@@ -88,7 +97,11 @@ func (d *DB) install(c *change) {
 	}
 	v := s.version.edited(c)
 	immutable := s.immutable
-	if c.flushed != nil {
+	if c.flushed == nil {
+		for _, r := range c.edit.Inexact {
+			d.sums.doubt(r)
+		}
+	} else {
 		// Flushes go from the oldest to the newest, so the flushed one is the last.
 		immutable = immutable[: len(immutable)-1 : len(immutable)-1]
 	}

@@ -7,6 +7,7 @@ import (
 
 	"kvstore/storage/entry"
 	"kvstore/storage/manifest"
+	"kvstore/storage/sum"
 	"kvstore/storage/wal"
 )
 
@@ -27,17 +28,31 @@ const segmentSize = 64 << 20
 
 // Set makes key have the value. It is visible at once and survives the loss of the process after the next Commit.
 func (d *DB) Set(key, value []byte) (LSN, error) {
-	return d.write(wal.OpSet, entry.KindSet, key, value)
+	return d.write(wal.OpSet, entry.KindSet, key, value, 0)
 }
 
 // Delete makes key absent. Deleting an absent key is no error.
 func (d *DB) Delete(key []byte) (LSN, error) {
-	return d.write(wal.OpDelete, entry.KindDelete, key, nil)
+	return d.write(wal.OpDelete, entry.KindDelete, key, nil, 0)
 }
 
-func (d *DB) write(op wal.OpKind, kind entry.Kind, key, value []byte) (LSN, error) {
+// SetSum is Set of a user's key that changes the sum of the key's leaf by delta.
+func (d *DB) SetSum(key, value []byte, delta uint64) (LSN, error) {
+	return d.write(wal.OpSet, entry.KindSet, key, value, delta)
+}
+
+// DeleteSum is Delete of a user's key that changes the sum of the key's leaf by delta.
+func (d *DB) DeleteSum(key []byte, delta uint64) (LSN, error) {
+	return d.write(wal.OpDelete, entry.KindDelete, key, nil, delta)
+}
+
+func (d *DB) write(op wal.OpKind, kind entry.Kind, key, value []byte, delta uint64) (LSN, error) {
 	if len(key) > MaxKeySize || len(value) > MaxValueSize {
 		return 0, checkSize(key, value)
+	}
+	leaf := uint32(0)
+	if delta != 0 {
+		leaf = leafOf(key)
 	}
 	d.mu.Lock()
 	if err := d.makeRoom(len(key) + len(value)); err != nil {
@@ -45,7 +60,12 @@ func (d *DB) write(op wal.OpKind, kind entry.Kind, key, value []byte) (LSN, erro
 		return 0, err
 	}
 	seq := d.seq + 1
-	d.pending.record = wal.AppendOp(d.pending.record, op, key, value)
+	if delta == 0 {
+		d.pending.record = wal.AppendOp(d.pending.record, op, key, value)
+	} else {
+		d.pending.record = wal.AppendSumOp(d.pending.record, op, key, value, delta)
+		d.active.sums.note(leaf, delta)
+	}
 	d.active.table.Set(key, seq, kind, value)
 	d.advance(seq)
 	d.mu.Unlock()
@@ -101,11 +121,23 @@ func (d *DB) insert(m *memory, seq uint64, ops []byte) (uint64, error) {
 			m.table.Set(op.Key, seq, entry.KindSet, op.Value)
 		case wal.OpDelete:
 			m.table.Set(op.Key, seq, entry.KindDelete, nil)
+		case wal.OpSetSum, wal.OpDeleteSum:
+			leaf, ok := sum.Leaf(op.Key)
+			if !ok {
+				return 0, fmt.Errorf("operation %d changes the sum of a key that has no leaf", seq)
+			}
+			m.sums.note(leaf, op.Delta)
+			if op.Kind == wal.OpSetSum {
+				m.table.Set(op.Key, seq, entry.KindSet, op.Value)
+			} else {
+				m.table.Set(op.Key, seq, entry.KindDelete, nil)
+			}
 		case wal.OpDeleteRange:
 			if bytes.Compare(op.Key, op.Value) >= 0 {
 				return 0, fmt.Errorf("operation %d deletes an empty range", seq)
 			}
 			ranges = ranges.with(manifest.Range{Seq: seq, Lo: bytes.Clone(op.Key), Hi: bytes.Clone(op.Value)})
+			d.sums.drop(m.sums, op.Key, op.Value)
 		}
 	}
 	if ranges != s.ranges {
@@ -162,7 +194,7 @@ func (d *DB) rotate() {
 	d.sealPending()
 	s := d.state.Load()
 	immutable := append([]*memory{s.active}, s.immutable...)
-	d.active = &memory{table: d.next.table, log: d.next.log.Number()}
+	d.active = &memory{table: d.next.table, log: d.next.log.Number(), sums: d.sums.newLayer()}
 	d.pending.log = d.next.log
 	d.next = prepared{}
 	d.publish(d.active, immutable, s.version, s.ranges)

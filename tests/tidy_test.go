@@ -50,15 +50,16 @@ var imports = map[string][]string{
 	"cluster/wire":        {"cluster/ring"},
 
 	"storage": {"storage/cache", "storage/compaction", "storage/corrupt", "storage/entry", "storage/manifest", "storage/memtable",
-		"storage/sstable", "storage/vfs", "storage/wal"},
+		"storage/sstable", "storage/sum", "storage/vfs", "storage/wal"},
 	"storage/cache":      {},
 	"storage/compaction": {"storage/entry", "storage/sstable"},
 	"storage/corrupt":    {},
 	"storage/entry":      {},
 	"storage/key":        {},
-	"storage/manifest":   {"storage/corrupt", "storage/vfs", "storage/wal"},
+	"storage/manifest":   {"storage/corrupt", "storage/sum", "storage/vfs", "storage/wal"},
 	"storage/memtable":   {"storage/entry"},
 	"storage/sstable":    {"storage/cache", "storage/corrupt", "storage/entry", "storage/vfs"},
+	"storage/sum":        {},
 	"storage/vfs":        {},
 	"storage/wal":        {"storage/corrupt", "storage/vfs"},
 }

@@ -19,6 +19,9 @@
 //	5 remove    number
 //	6 range     sequence number, lower bound, upper bound
 //	7 unrange   sequence number
+//	8 sums      what the edit changes the sums of leaves by, as package sum encodes it, with its length before
+//	9 exact     first leaf, and the leaf behind the last, whose sums are exact from here on
+//	10 inexact  first leaf, and the leaf behind the last, whose sums are not known from here on
 //	16 mark     id, sequence number, lower bound, upper bound: a range of keys that damage has cost records
 //	17 unmark   id
 //	18 repaired 1: the store was repaired and may have lost writes; 2: its user knows
@@ -29,6 +32,8 @@ package manifest
 import (
 	"encoding/binary"
 	"errors"
+
+	"kvstore/storage/sum"
 )
 
 // Levels is the number of levels of the tree.
@@ -65,6 +70,10 @@ type Edit struct {
 	Marks              []Mark
 	Unmarked           []uint64
 	Repair             Repair
+	// Sums is what the edit changes the sums of leaves by; nil is nothing.
+	Sums *sum.Leaves
+	// Exact and Inexact are the leaves whose sums are known to be right from here on, or not to be.
+	Exact, Inexact sum.Set
 }
 
 const (
@@ -75,6 +84,9 @@ const (
 	tagRemove
 	tagRange
 	tagUnrange
+	tagSums
+	tagExact
+	tagInexact
 )
 
 // Append appends the edit's encoding to dst.
@@ -97,7 +109,19 @@ func (e *Edit) Append(dst []byte) []byte {
 	for _, n := range e.Unranged {
 		dst = binary.AppendUvarint(append(dst, tagUnrange), n)
 	}
+	if e.Sums != nil {
+		dst = appendBytes(append(dst, tagSums), e.Sums.Append(nil))
+	}
+	dst = appendLeaves(appendLeaves(dst, tagExact, e.Exact), tagInexact, e.Inexact)
 	return e.appendDamage(dst)
+}
+
+func appendLeaves(dst []byte, tag byte, s sum.Set) []byte {
+	for _, r := range s {
+		dst = binary.AppendUvarint(append(dst, tag), uint64(r.Lo))
+		dst = binary.AppendUvarint(dst, uint64(r.Hi))
+	}
+	return dst
 }
 
 func (t *Table) append(dst []byte) []byte {
@@ -133,6 +157,12 @@ func Decode(payload []byte) (Edit, error) {
 			e.Ranges = append(e.Ranges, Range{Seq: d.uvarint(), Lo: d.bytes(), Hi: d.bytes()})
 		case tagUnrange:
 			e.Unranged = append(e.Unranged, d.uvarint())
+		case tagSums:
+			e.Sums = d.sums()
+		case tagExact:
+			e.Exact = append(e.Exact, d.leaves())
+		case tagInexact:
+			e.Inexact = append(e.Inexact, d.leaves())
 		default:
 			d.failed = d.failed || !e.decodeDamage(tag, &d)
 		}
@@ -168,6 +198,23 @@ func (d *decoder) bytes() []byte {
 	b := append([]byte{}, d.rest[:n]...)
 	d.rest = d.rest[n:]
 	return b
+}
+
+func (d *decoder) sums() *sum.Leaves {
+	l, err := sum.Decode(d.bytes())
+	if err != nil {
+		d.failed = true
+	}
+	return l
+}
+
+func (d *decoder) leaves() sum.Range {
+	lo, hi := d.uvarint(), d.uvarint()
+	if lo >= hi || hi > sum.Count {
+		d.failed = true
+		return sum.Range{}
+	}
+	return sum.Range{Lo: uint32(lo), Hi: uint32(hi)}
 }
 
 func (d *decoder) table() Table {

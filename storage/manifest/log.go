@@ -27,7 +27,9 @@ func Name(number uint64) string { return fmt.Sprintf("MANIFEST-%06d", number) }
 type Log struct {
 	writer *wal.Writer
 	// edits counts the edits written; it numbers the records.
-	edits  uint64
+	edits uint64
+	// base is how large the manifest was when it summed up the one before.
+	base   int64
 	buffer []byte
 }
 
@@ -41,6 +43,7 @@ func Create(fsys vfs.FS, dir string, number uint64, state *State) (*Log, error) 
 	}
 	l := &Log{writer: w}
 	err = l.Append(state.Edit())
+	l.base = w.Size()
 	if err == nil {
 		// The manifest's own name must last before CURRENT points to it.
 		err = fsys.SyncDir(dir)
@@ -79,8 +82,8 @@ func (l *Log) Append(e *Edit) error {
 	return nil
 }
 
-// Size returns the manifest's bytes.
-func (l *Log) Size() int64 { return l.writer.Size() }
+// Grown returns the bytes of the edits since Create.
+func (l *Log) Grown() int64 { return l.writer.Size() - l.base }
 
 // Number returns the manifest's number.
 func (l *Log) Number() uint64 { return l.writer.Number() }

@@ -9,11 +9,15 @@ import (
 	"testing"
 
 	"kvstore/storage/corrupt"
+	"kvstore/storage/sum"
 	"kvstore/storage/vfs"
 )
 
 func sample() *Edit {
+	sums := &sum.Leaves{}
+	sums.Xor(70_000, 5)
 	return &Edit{
+		Sums: sums, Exact: sum.Set{{Lo: 0, Hi: 3}, {Lo: 9, Hi: sum.Count}}, Inexact: sum.Set{{Lo: 4, Hi: 5}},
 		Next: 9, Log: 3, Flushed: 500,
 		Added: []Table{{
 			Number: 8, Level: 2, Size: 4096, MinSeq: 1, MaxSeq: 400, Entries: 100, Deletes: 3, Smallest: []byte("a"), Largest: []byte("m"),

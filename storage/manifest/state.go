@@ -5,6 +5,8 @@ import (
 	"fmt"
 	"maps"
 	"slices"
+
+	"kvstore/storage/sum"
 )
 
 // State is the sum of a manifest's edits.
@@ -23,11 +25,16 @@ type State struct {
 	Marks map[uint64]Mark
 	// Repaired says that the store was repaired and its user has not taken notice yet.
 	Repaired bool
+	// Sums are the sums of what the tables hold, and Exact the leaves of which that is known.
+	Sums  *sum.Leaves
+	Exact sum.Set
 }
 
-// NewState returns the state of an empty tree.
+// NewState returns the state of an empty tree. That its sums are exact is for who knows it to say.
 func NewState() *State {
-	return &State{Next: 1, Tables: map[uint64]Table{}, Ranges: map[uint64]Range{}, Marks: map[uint64]Mark{}}
+	return &State{
+		Next: 1, Tables: map[uint64]Table{}, Ranges: map[uint64]Range{}, Marks: map[uint64]Mark{}, Sums: &sum.Leaves{},
+	}
 }
 
 // Apply adds an edit to the state, or says why it cannot follow it; then the state is undefined.
@@ -62,19 +69,32 @@ func (s *State) Apply(e *Edit) error {
 	if e.Repair != 0 {
 		s.Repaired = e.Repair == Mended
 	}
+	if e.Sums != nil {
+		s.Sums.Add(e.Sums)
+	}
+	for _, r := range e.Exact {
+		s.Exact = s.Exact.With(r)
+	}
+	for _, r := range e.Inexact {
+		s.Exact = s.Exact.Without(r)
+	}
 	return nil
 }
 
 // Edit returns the one edit that makes the state out of an empty one.
 func (s *State) Edit() *Edit {
 	e := &Edit{
-		Next: s.Next, Log: s.Log, Flushed: s.Flushed,
+		Exact: s.Exact,
+		Next:  s.Next, Log: s.Log, Flushed: s.Flushed,
 		Added:  slices.SortedFunc(maps.Values(s.Tables), func(a, b Table) int { return cmp.Compare(a.Number, b.Number) }),
 		Ranges: slices.SortedFunc(maps.Values(s.Ranges), func(a, b Range) int { return cmp.Compare(a.Seq, b.Seq) }),
 		Marks:  slices.SortedFunc(maps.Values(s.Marks), func(a, b Mark) int { return cmp.Compare(a.ID, b.ID) }),
 	}
 	if s.Repaired {
 		e.Repair = Mended
+	}
+	if !s.Sums.Empty() {
+		e.Sums = s.Sums
 	}
 	return e
 }
