@@ -29,6 +29,15 @@ func (s store) TryGet(dst, key []byte) ([]byte, bool, bool, error) {
 	return value, found, ready, err
 }
 
+// GetLeft implements replica.Salvager.
+func (s store) GetLeft(dst, key []byte) ([]byte, bool, error) {
+	value, found, err := s.db.GetLeft(dst, key)
+	if err != nil {
+		err = storeError(err)
+	}
+	return value, found, err
+}
+
 func (s store) Set(key, value []byte, _ uint64) error {
 	if _, err := s.db.Set(key, value); err != nil {
 		return storeError(err)

@@ -145,7 +145,8 @@ func testOps() map[string]*Op {
 		c.Out = append(c.Out, '1')
 	}}
 	get := &Op{Name: "get", Run: func(c *Call) { c.Out = append(c.Out, c.Value...) }}
-	return map[string]*Op{"set": set, "setnx": setnx, "get": get}
+	add := &Op{Name: "append", Write: true, Run: func(c *Call) { c.Put(slices.Concat(c.Value, c.Args[2]), 0) }}
+	return map[string]*Op{"set": set, "setnx": setnx, "get": get, "append": add}
 }
 
 // newTalk starts n settled nodes, all replicas of everything; three are one data

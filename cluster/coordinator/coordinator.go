@@ -72,6 +72,7 @@ type Coordinator struct {
 	pending                   pending
 	alarms                    *alarms
 	budget                    hedgeBudget
+	heals                     atomic.Int64 // damaged records being replaced; at most maxHeals
 	Metrics                   Metrics
 
 	mu    sync.Mutex

@@ -31,7 +31,17 @@
 // R+W>N, so a later quorum read never sees an older value. A replica that is
 // late is hedged: one more is asked, within a budget. The own copy is a replica
 // like the others when it is on a slow disk. One that is damaged is answered by
-// the others, and replaced by what they hold.
+// the others.
+//
+// # Damaged records
+//
+// A replica that finds its record of a key damaged, whoever asked for it, replaces
+// it by what the others hold (healing): it asks as many of them as it takes to
+// meet every acknowledged write without its own copy, and merges. A write, and an
+// object that another node sends, waits for that; they are never merged into
+// nothing, because the record could be read then and would lack what was
+// acknowledged before. When too few of the others answer, the request ends with
+// their error and the record stays damaged.
 //
 // # Why the last acknowledged write remains
 //

@@ -30,6 +30,7 @@ type readOp struct {
 	spent    uint64 // guarded by mu: who answered and could not be repaired
 	failure  error  // guarded by mu: the first answer that was an error
 	damaged  bool   // guarded by mu: the own copy cannot be read
+	others   bool   // the own copy is known to be damaged and is not asked
 	answered [maxPlaces]answer
 
 	v        *view
@@ -129,12 +130,16 @@ func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l
 	o.blocking = place.overlap(l.R, l.W)
 	usable, _ := v.reachable(part)
 	o.tally.bad = place.all() &^ usable
+	own := v.own[part]
+	if o.others {
+		o.tally.bad |= 1 << uint(own)
+		own = -1
+	}
 	if o.tally.hopeless() {
 		o.mu.Unlock()
 		o.finish(ErrNoQuorum)
 		return
 	}
-	own := v.own[part]
 	if own >= 0 && t.groups[0].members>>uint(own)&1 != 0 || own >= 0 && t.n > 1 {
 		o.asked = 1 << uint(own)
 		o.readOwn(int(own))
@@ -435,7 +440,7 @@ func (o *readOp) wake(id uint64, why alarm) {
 func (o *readOp) finish(err error) {
 	c := o.c
 	if err == nil && o.damaged {
-		o.restoreOwn()
+		o.healOwn()
 	}
 	if o.next != nil {
 		o.next.readDone(o.result, err)
@@ -461,6 +466,7 @@ func (c *Coordinator) putRead(o *readOp) {
 		large = large || cap(o.answered[i].object) > maxKept
 	}
 	o.req, o.next, o.v, o.result = nil, nil, nil, nil
+	o.others, o.damaged = false, false
 	o.merged.Reset()
 	o.call.Reset()
 	o.mu.Unlock()

@@ -114,6 +114,7 @@ type mergeTask struct {
 	kept     bool
 	mem      []byte
 	stale    bool
+	healed   bool         // the own copy was damaged and the others were asked
 	msg      wire.Message // the answer; here, because it would escape to the heap
 	enc      []byte       // what is held after the merge, when stale
 	finished func(error)  // a repair of this node's own copy; else nil
@@ -129,7 +130,7 @@ func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message
 	t.v, t.from, t.id, t.flags = v, from, m.ID, m.Flags
 	t.key = replica.Key{Token: m.Token, DB: m.DB, Name: m.Key}
 	t.object, t.origin, t.body = m.Object, m.Origin, m.Body
-	t.kept, t.stale, t.finished = false, false, nil
+	t.kept, t.stale, t.healed, t.finished = false, false, false, nil
 	c.o.Replica.Do(t)
 }
 
@@ -203,6 +204,10 @@ func standsBeside(held, sent *version.Object) bool {
 // request when this node had forwarded it.
 func (t *mergeTask) Done(err error) {
 	c := t.c
+	if isDamage(err) && !t.healed {
+		t.heal(err)
+		return
+	}
 	if t.finished != nil {
 		t.finished(err)
 		c.putMerge(t)
@@ -297,6 +302,7 @@ func (t *answerTask) Loaded(s *replica.Scratch, err error) {
 		m.Status, m.Body = statusOf(err), []byte(err.Error())
 		if errors.Is(err, ErrCorrupt) {
 			c.Metrics.CorruptReads.Add(1)
+			c.healAfter(t.v, t.key)
 		}
 	case s.Object.Empty():
 		m.Status = wire.Absent

@@ -36,7 +36,7 @@ func (o *readOp) repairAll(behind uint64) {
 	id := o.id
 	if own >= 0 && behind>>uint(own)&1 != 0 {
 		t := o.c.merges.Get().(*mergeTask)
-		t.v, t.key, t.object, t.flags, t.kept, t.stale = o.v, o.key, o.enc, wire.Repair, false, false
+		t.v, t.key, t.object, t.flags, t.kept, t.stale, t.healed = o.v, o.key, o.enc, wire.Repair, false, false, false
 		t.origin, t.body = 0, nil
 		t.Keep()
 		t.finished = func(err error) { o.repairedHere(id, own, err) }

@@ -45,6 +45,7 @@ type writeOp struct {
 	settled  bool   // a run without effect may be answered
 	confirms bool   // the read under way is to confirm the last run's reply
 	passed   bool   // a later write has replaced this one's effect
+	healed   bool   // the own copy was damaged and the others were asked
 	wrote    bool   // an earlier run's effect is stored, here and maybe elsewhere
 	refused  uint64 // replicas whose disks refused it before it came here
 	mem      []byte // the key and arguments once kept
@@ -223,6 +224,10 @@ func (w *writeOp) restore(o *version.Object) (int, error) {
 
 // Done implements replica.Task: it sends what was stored to the others.
 func (w *writeOp) Done(err error) {
+	if isDamage(err) && !w.healed {
+		w.heal()
+		return
+	}
 	if err != nil {
 		if err = storeError(err); w.wrote {
 			err = ErrTimeout // the run before was stored and sent
@@ -492,6 +497,7 @@ func (c *Coordinator) putWrite(w *writeOp) {
 	w.id, w.req, w.v, w.op, w.refused = 0, nil, nil, nil, 0
 	w.kept, w.stored, w.read, w.settled, w.confirms = false, false, false, false, false
 	w.passed, w.wrote, w.stale, w.beaten = false, false, false, false
+	w.healed = false
 	w.enc = w.enc[:0]
 	w.seen.Reset()
 	w.call.Reset()

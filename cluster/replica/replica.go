@@ -62,7 +62,7 @@ type Task interface {
 }
 
 // Mender is a Task that can run where the record cannot be read: Apply then
-// finds nothing stored, and what it returns replaces the record.
+// finds what is left of it (see Salvager), and what it returns replaces the record.
 type Mender interface {
 	Mends(err error) bool
 }
@@ -274,8 +274,8 @@ func (r *Replica) attempt(t Task, k Key, block bool) (ready bool, err error) {
 		if m, ok := t.(Mender); !ok || !m.Mends(err) {
 			return true, err
 		}
-		s.Object.Reset()
-		s.stored, s.raw, s.Found, s.alive, mends = s.stored[:0], nil, false, false, true
+		r.loadLeft(s, k)
+		mends = true
 	}
 	write, err := t.Apply(s)
 	more := s.Remove || len(s.Beside) > 0
