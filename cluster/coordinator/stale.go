@@ -48,3 +48,13 @@ func (w *writeOp) mend(o *version.Object) {
 	}
 	o.Siblings = slices.DeleteFunc(o.Siblings, func(s version.Sibling) bool { return s.Dot != w.dot && w.seen.Has(s.Dot) })
 }
+
+// told reports whether a quorum now holds what the last run, which changed
+// nothing, saw.
+func (w *writeOp) told(o *version.Object) bool {
+	if len(w.enc) == 0 {
+		return true
+	}
+	var saw version.Object
+	return saw.Decode(w.enc) == nil && o.Covers(&saw)
+}

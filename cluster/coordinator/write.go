@@ -457,16 +457,6 @@ func (w *writeOp) readDone(o *version.Object, err error) {
 	w.c.o.Replica.Do(w)
 }
 
-// told reports whether a quorum now holds what the last run, which changed
-// nothing, saw.
-func (w *writeOp) told(o *version.Object) bool {
-	if len(w.enc) == 0 {
-		return true
-	}
-	var saw version.Object
-	return saw.Decode(w.enc) == nil && o.Covers(&saw)
-}
-
 // finish answers whoever asked and gives the write back. No lock is held.
 func (w *writeOp) finish(err error) {
 	c := w.c
