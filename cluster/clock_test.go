@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"strings"
 	"sync/atomic"
@@ -11,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/hlc"
 	"kvstore/storage"
 	"kvstore/storage/vfs"
 )
@@ -105,5 +107,53 @@ func TestAWrongClockIsRefused(t *testing.T) {
 		t.Error("it was taken in")
 	case <-time.After(10 * time.Second):
 		t.Error("no answer")
+	}
+}
+
+// With a full disk the clock cannot be carried on: writes are refused as those of a
+// full disk are, so that a coordinator brings them to another replica, and the node
+// writes again when there is room.
+func TestAFullDiskStopsTheClock(t *testing.T) {
+	disk := vfs.NewMem()
+	set := &coordinator.Op{Name: "set", Write: true, Depends: coordinator.Never, Run: func(c *coordinator.Call) { c.Put(c.Args[0], 0) }}
+	n, err := Open(Options{
+		Dir: "data", Storage: storage.Options{FS: disk, Logger: zerolog.Nop()}, Name: "n1",
+		Gossip: "127.0.0.1:0", RPC: "127.0.0.1:0", Client: "127.0.0.1:1", Partitions: 16,
+		BootID: "boot", Ops: map[string]*coordinator.Op{"set": set}, Logger: zerolog.Nop(),
+	})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := n.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	<-n.Joined()
+	write := func() error {
+		return n.Do(context.Background(), &coordinator.Request{Op: set, Key: []byte("key"), Args: [][]byte{[]byte("value")}})
+	}
+	if err := write(); err != nil {
+		t.Fatal(err)
+	}
+	disk.SetCapacity(1) // the log has room of its own for a while
+	for end := time.Now().Add(20 * time.Second); !errors.Is(err, coordinator.ErrFull) && time.Now().Before(end); {
+		// A write that the log could not take any more is unknown.
+		if err = write(); err != nil && !errors.Is(err, coordinator.ErrFull) && !errors.Is(err, coordinator.ErrTimeout) {
+			t.Fatalf("a full disk: %v", err)
+		}
+	}
+	// Until all that was reserved is used up, and the engine has found room or not.
+	for end := time.Now().Add(2 * hlc.DefaultWindow); time.Now().Before(end); time.Sleep(10 * time.Millisecond) {
+		if err = write(); !errors.Is(err, coordinator.ErrFull) {
+			t.Fatalf("a full disk: %v", err)
+		}
+	}
+	disk.SetCapacity(-1)
+	for end := time.Now().Add(20 * time.Second); err != nil && time.Now().Before(end); {
+		err = write()
+	}
+	if err != nil {
+		t.Errorf("there is room again: %v", err)
 	}
 }

@@ -118,7 +118,7 @@ func (n *Node) open() error {
 	}
 	n.clock = hlc.New(hlc.Options{
 		Now: n.o.Now, Reserved: reserved,
-		Reserve: func(bound hlc.Timestamp) error { return saveClock(n.fs, n.o.Dir, bound) },
+		Reserve: func(bound hlc.Timestamp) error { return clockError(saveClock(n.fs, n.o.Dir, bound)) },
 	})
 	n.turns = newTurns(db, func() {
 		if n.rpc != nil {

@@ -7,6 +7,7 @@ import (
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/replica"
 	"kvstore/storage"
+	"kvstore/storage/vfs"
 )
 
 // store is the engine as the replica uses it, its errors under the names that
@@ -101,4 +102,16 @@ func storeError(err error) error {
 		return fmt.Errorf("%w: %w", coordinator.ErrCorrupt, err)
 	}
 	return err
+}
+
+// clockError says for the coordinator why the clock cannot be carried on. Nothing
+// is written then, as when the engine refuses: another replica may take the write.
+func clockError(err error) error {
+	switch {
+	case err == nil:
+		return nil
+	case vfs.IsFull(err):
+		return coordinator.ErrFull
+	}
+	return fmt.Errorf("%w: %w", coordinator.ErrReadOnly, err)
 }
