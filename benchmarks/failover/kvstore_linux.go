@@ -52,7 +52,7 @@ func (p *plain) close() {
 
 func (p *plain) do(args ...string) (reply lab.Reply, err error) {
 	for tries := 0; p.conn == nil; tries++ {
-		if p.conn, err = lab.Dial(p.addresses[p.at%len(p.addresses)], replyWithin); err != nil {
+		if p.conn, err = lab.Dial(p.addresses[p.at%len(p.addresses)], dialWithin); err != nil {
 			if p.at++; tries == len(p.addresses) {
 				return reply, err
 			}

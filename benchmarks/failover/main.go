@@ -17,8 +17,9 @@
 // requests do not take longer. Each write is of a new key, each read of one that was
 // written and acknowledged a moment before. Keys have one of six hash tags, whose
 // slots lie evenly among all: a sixth of the keys may be out of service while the
-// rest is not. A request without a reply in 500 ms is given up. Nothing is repeated:
-// what fails is counted as an error, and the next request is another.
+// rest is not. A connection not made in 200 ms and a request without a reply in 500 ms
+// are given up. Nothing is repeated: what fails is counted as an error, and the next
+// request is another.
 //
 // A client of kvstore is connected to one node, and to the next one when that fails.
 // A client of Redis Cluster routes by slot, follows redirections, and asks for the

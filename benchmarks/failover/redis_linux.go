@@ -175,7 +175,7 @@ func (c *routed) do(args ...string) (reply lab.Reply, err error) {
 func (c *routed) send(address string, args ...string) (reply lab.Reply, err error) {
 	conn := c.conns[address]
 	if conn == nil {
-		if conn, err = lab.Dial(address, replyWithin); err != nil {
+		if conn, err = lab.Dial(address, dialWithin); err != nil {
 			return reply, err
 		}
 		c.conns[address] = conn

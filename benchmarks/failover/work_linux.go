@@ -15,6 +15,7 @@ const (
 	clientCount = 5
 	parts       = 6 // of the keys; see the comment of the program
 	every       = time.Millisecond
+	dialWithin  = 200 * time.Millisecond
 	replyWithin = 500 * time.Millisecond
 	slow        = 100 * time.Millisecond
 	recent      = 64 // writes that a client reads

@@ -355,6 +355,9 @@ func (f *forwardOp) wake(id uint64, why alarm) {
 		to, waits := f.to, f.id == id
 		f.mu.Unlock()
 		if waits {
+			// As long as it lasts: few clients make few requests, and all of them
+			// may be waiting for that node.
+			f.c.alarms.set(id, alarmSilent, silence)
 			f.c.o.TimedOut(to)
 		}
 		return
