@@ -387,7 +387,8 @@ func compareAll(t *testing.T, db *DB, now map[string]string) {
 }
 
 func TestEngineAgainstModel(t *testing.T) {
-	for seed := range uint64(16) {
+	for n := range 16 * *seeds {
+		seed := *fromSeed + uint64(n)
 		t.Run(fmt.Sprintf("seed=%d", seed), func(t *testing.T) {
 			t.Parallel()
 			w := newWorld(t, seed, SyncPolicy(seed%3))
