@@ -1,360 +1,299 @@
 package resp
 
 import (
-	"context"
 	"errors"
 	"fmt"
-	"io"
 	"net"
-	"reflect"
+	"os"
 	"sync"
+	"sync/atomic"
+	"syscall"
 	"time"
 
-	"github.com/panjf2000/gnet/v2"
-	"github.com/rs/zerolog"
 	"golang.org/x/sys/unix"
 )
 
-// loops runs connections on gnet's event loops. Listening stays ours: gnet
-// ends its whole engine when accept fails for want of file descriptors, and
-// cannot stop accepting while it goes on serving.
+// loops are the event loops that connections are spread over.
 type loops struct {
-	gnet.BuiltinEventEngine
-	events   Events
-	patience time.Duration // Options.Stuck
-	client   *gnet.Client
-	byLoop   sync.Map // gnet.EventLoop to *eventLoop, added to by each loop's first connection
-
-	// gate is held shared to wake a loop, and alone to say that there are none
-	// any more: gnet would write to descriptors that it has closed.
-	gate  sync.RWMutex
-	ended bool // guarded by gate
-}
-
-// eventLoop is the turn of one of gnet's loops.
-//
-// gnet runs a loop's tasks after all sockets one epoll_wait returned, if a
-// task's wake-up was among them. So the task that ends a turn is queued by the
-// first socket that has work: the epoll_wait after the current batch returns
-// at once with that wake-up and whatever sockets became ready meanwhile, those
-// are served, and then the turn ends for all of them.
-type eventLoop struct {
-	turn
-	loop    gnet.EventLoop
-	owner   *loops
-	epoll   int         // the loop's epoll descriptor
-	stuck   []*loopConn // with bytes unsent
-	probing bool        // a drainProbe is on its way
-	wait    time.Duration
+	all  []*eventLoop
+	next atomic.Uint32 // whose turn it is to get a connection
+	wg   sync.WaitGroup
 }
 
 func newEngine(o Options, events Events) (engine, error) {
-	l := &loops{events: events, patience: o.Stuck}
-	client, err := gnet.NewClient(l,
-		gnet.WithNumEventLoop(o.Loops),
-		gnet.WithLogger(gnetLogger{o.Logger}),
-		gnet.WithTCPNoDelay(gnet.TCPNoDelay))
-	if err != nil {
-		return nil, err
+	l := &loops{}
+	for range o.Loops {
+		e, err := newEventLoop(events, o.Stuck)
+		if err != nil {
+			for _, made := range l.all {
+				made.free()
+			}
+			return nil, err
+		}
+		l.all = append(l.all, e)
 	}
-	l.client = client
-	return l, client.Start()
+	for _, e := range l.all {
+		l.wg.Go(e.serve)
+	}
+	return l, nil
 }
 
 func (l *loops) adopt(nc net.Conn) error {
-	c := &loopConn{}
-	if _, err := l.client.EnrollContext(nc, c); err != nil {
+	c := &loopConn{
+		loop:  l.all[l.next.Add(1)%uint32(len(l.all))],
+		local: nc.LocalAddr(), remote: nc.RemoteAddr(),
+	}
+	fd, err := descriptorOf(nc)
+	if err != nil {
 		return err
 	}
-	return c.refused // EnrollContext waits for OnOpen
+	c.fd = fd
+	return c.loop.take(c)
 }
 
 func (l *loops) close() error {
-	l.gate.Lock()
-	l.ended = true
-	l.gate.Unlock()
-	return l.client.Stop()
-}
-
-// OnOpen makes the session of a connection that EnrollContext brought.
-func (l *loops) OnOpen(gc gnet.Conn) ([]byte, gnet.Action) {
-	c := gc.Context().(*loopConn)
-	c.gc = gc
-	loop, err := l.loopOf(gc)
-	if err != nil {
-		c.refused = err
-		return nil, gnet.Close
+	for _, e := range l.all {
+		e.post((*endLoop)(e))
 	}
-	c.loop = loop
-	c.session = l.events.Open(c)
-	loop.schedule()
-	return nil, gnet.None
-}
-
-// OnTraffic hands over what was read; all of it is taken.
-func (l *loops) OnTraffic(gc gnet.Conn) gnet.Action {
-	c := gc.Context().(*loopConn)
-	in, err := gc.Next(-1)
-	if err != nil || c.closed {
-		return gnet.None
-	}
-	if c.paused { // gnet listens again once it has written what was unsent
-		c.listen()
-	}
-	c.session.Receive(in)
-	c.Touch()
-	c.loop.schedule()
-	return gnet.None
-}
-
-// OnClose tells the session, whoever closed.
-func (l *loops) OnClose(gc gnet.Conn, err error) gnet.Action {
-	c := gc.Context().(*loopConn)
-	if c.session == nil || c.closed {
-		return gnet.None
-	}
-	if c.touched && errors.Is(err, io.EOF) && c.loop.events.EndTurn() {
-		// The client may have closed only its half, and gnet closes the whole
-		// connection then; what was answered goes out before.
-		c.session.Seal()
-		c.session.Flush()
-	}
-	c.closed = true
-	if c.reason != nil {
-		err = c.reason
-	}
-	c.session.Closed(err)
-	return gnet.None
-}
-
-// loopOf finds or makes the eventLoop of a connection's loop.
-func (l *loops) loopOf(gc gnet.Conn) (*eventLoop, error) {
-	if known, ok := l.byLoop.Load(gc.EventLoop()); ok {
-		return known.(*eventLoop), nil
-	}
-	epoll, err := epollOf(gc)
-	if err != nil {
-		return nil, err
-	}
-	e := &eventLoop{loop: gc.EventLoop(), owner: l, epoll: epoll, wait: minDrainProbe}
-	e.events, e.wake = l.events, e.trigger
-	l.byLoop.Store(e.loop, e)
-	return e, nil
-}
-
-// epollOf finds the epoll descriptor a connection is watched by. gnet does not
-// offer to stop reading from a connection, without which a client that sends
-// faster than it is served would fill the memory; the descriptor is what
-// epoll_ctl needs for it. gnet's version is pinned and a test pauses.
-func epollOf(gc gnet.Conn) (fd int, err error) {
-	v := reflect.ValueOf(gc)
-	for _, field := range []string{"loop", "poller"} {
-		if v = reflect.Indirect(v); v.Kind() == reflect.Struct {
-			v = v.FieldByName(field)
-		}
-	}
-	if v = reflect.Indirect(v); v.Kind() == reflect.Struct {
-		if v = v.FieldByName("fd"); v.CanInt() {
-			return int(v.Int()), nil
-		}
-	}
-	return 0, errors.New("find the epoll descriptor of a gnet connection: another gnet than this was written for")
-}
-
-// trigger queues Run on the loop.
-func (e *eventLoop) trigger() {
-	e.owner.gate.RLock()
-	defer e.owner.gate.RUnlock()
-	if !e.owner.ended {
-		_ = e.loop.Execute(noContext(), e) // fails only when the engine has ended
-	}
-}
-
-// Run ends a turn; gnet calls it on the loop.
-func (e *eventLoop) Run(context.Context) error {
-	e.run()
+	l.wg.Wait()
 	return nil
 }
 
-// probe looks after connections with unsent bytes until there are none.
-func (e *eventLoop) probe() {
-	if e.probing || len(e.stuck) == 0 {
-		return
+// descriptorOf takes a socket away from package net, whose poller would be
+// woken by all that arrives on it.
+func descriptorOf(nc net.Conn) (fd int, err error) {
+	defer nc.Close() // its descriptor; the socket lives on in the copy
+	sc, ok := nc.(syscall.Conn)
+	if !ok {
+		return 0, fmt.Errorf("a connection without a descriptor: %T", nc)
 	}
-	e.probing = true
-	time.AfterFunc(e.wait, func() { e.post((*drainProbe)(e)) })
-}
-
-// drainProbe is how a loop learns that gnet has written what a socket did not
-// take at once, for which gnet has no event. It comes soon at first and slower
-// while nothing moves.
-type drainProbe eventLoop
-
-func (p *drainProbe) Run() {
-	e := (*eventLoop)(p)
-	e.probing = false
-	now := time.Now()
-	before := e.stuck
-	e.stuck = nil
-	moved := false
-	for _, c := range before {
-		if c.closed {
-			continue
-		}
-		left := c.gc.OutboundBuffered()
-		switch {
-		case left == 0:
-			moved, c.stuck = true, false
-			c.drained()
-			continue
-		case left < c.left:
-			moved, c.moved = true, now
-		case now.Sub(c.moved) > e.owner.patience, c.closing && now.Sub(c.moved) > lingerTime:
-			c.reason = ErrStuck
-			c.drop()
-			continue
-		}
-		c.left = left
-		e.stuck = append(e.stuck, c)
-	}
-	if e.wait = min(2*e.wait, maxDrainProbe); moved {
-		e.wait = minDrainProbe
-	}
-	e.probe()
-}
-
-// loopConn is a connection on an event loop.
-type loopConn struct {
-	gc      gnet.Conn
-	loop    *eventLoop
-	session Session
-	refused error // why OnOpen did not take it
-	reason  error // why this side closed it, for Closed
-	touched bool
-	paused  bool
-	closing bool // Close was called
-	finish  bool // and all replies were sent or are with gnet
-	closed  bool
-	stuck   bool      // in loop.stuck
-	left    int       // what was unsent at the last probe
-	moved   time.Time // when that last shrank
-}
-
-func (c *loopConn) LocalAddr() net.Addr     { return c.gc.LocalAddr() }
-func (c *loopConn) RemoteAddr() net.Addr    { return c.gc.RemoteAddr() }
-func (c *loopConn) Pending() int            { return c.gc.OutboundBuffered() }
-func (c *loopConn) Post(w Work)             { c.loop.post(w) }
-func (c *loopConn) PostIn(b *Batch, w Work) { c.loop.postIn(b, w) }
-func (c *loopConn) Abort()                  { c.loop.post((*abortWork)(c)) }
-
-func (c *loopConn) Touch() {
-	if !c.touched {
-		c.touched = true
-		c.loop.touched = append(c.loop.touched, c)
-	}
-}
-
-func (c *loopConn) Send(b []byte) {
-	if c.closed {
-		return
-	}
-	if _, err := c.gc.Write(b); err != nil || c.closed { // gnet closed it
-		return
-	}
-	c.left = c.gc.OutboundBuffered()
-	if c.left == 0 {
-		return
-	}
-	if c.paused {
-		c.listen()
-	}
-	if !c.stuck {
-		c.stuck, c.moved = true, time.Now()
-		c.loop.stuck = append(c.loop.stuck, c)
-		c.loop.wait = minDrainProbe
-		c.loop.probe()
-	}
-}
-
-func (c *loopConn) drained() {
-	if c.finish {
-		c.drop()
-		return
-	}
-	c.session.Drained()
-}
-
-func (c *loopConn) Pause() {
-	c.paused = true
-	c.listen()
-}
-
-func (c *loopConn) Resume() {
-	c.paused = false
-	c.listen()
-}
-
-// listen tells epoll which events are wanted, with the same sets gnet uses.
-func (c *loopConn) listen() {
-	if c.closed {
-		return
-	}
-	var want uint32
-	if !c.paused {
-		want = unix.EPOLLIN | unix.EPOLLPRI
-	}
-	if c.gc.OutboundBuffered() > 0 {
-		want |= unix.EPOLLOUT
-	}
-	// It fails only for a connection about to be found closed.
-	_ = unix.EpollCtl(c.loop.epoll, unix.EPOLL_CTL_MOD, c.gc.Fd(), &unix.EpollEvent{Fd: int32(c.gc.Fd()), Events: want})
-}
-
-func (c *loopConn) Close() {
-	c.closing = true
-	c.Touch()
-}
-
-func (c *loopConn) seal() {
-	c.touched = false
-	if !c.closed {
-		c.session.Seal()
-	}
-}
-
-func (c *loopConn) flush(err error) {
-	if c.closed {
-		return
-	}
+	raw, err := sc.SyscallConn()
 	if err != nil {
-		c.reason = fmt.Errorf("commit: %w", err)
-		c.drop()
+		return 0, err
+	}
+	err = errors.Join(raw.Control(func(of uintptr) {
+		fd, err = unix.FcntlInt(of, unix.F_DUPFD_CLOEXEC, 0)
+	}), os.NewSyscallError("dup", err))
+	return fd, err
+}
+
+// socket is what an event loop watches.
+type socket interface {
+	// ready is told what epoll has reported.
+	ready(events uint32)
+	// end closes the descriptor, and tells whose it was.
+	end(err error)
+}
+
+// eventLoop is a goroutine that serves many sockets: it waits until some are
+// ready, reads once from each, does the work that was posted, and ends the turn
+// for all of them together. epoll is asked level-triggered, so what one read
+// leaves is there in the next turn, and no client keeps the others waiting.
+type eventLoop struct {
+	turn
+	epoll    int
+	bell     int           // an eventfd, edge-triggered, so that nobody has to read it
+	patience time.Duration // Options.Stuck
+
+	// asleep is true while the loop waits for events. Whoever schedules a turn
+	// then, and finds it so, rings; a loop that is awake looks at scheduled
+	// before it sleeps.
+	asleep atomic.Bool
+	gate   sync.Mutex // held to ring, and to close the descriptors
+	ended  bool       // guarded by gate
+
+	done    chan struct{} // closed when the goroutine ends
+	over    bool          // it is to end
+	sockets []socket      // by descriptor
+	buffer  []byte        // what is read, until it is handed on
+	reports [maxReady]unix.EpollEvent
+	timed   []*loopConn // to be closed if nothing happens for too long
+	checked time.Time   // when timed was last looked through
+}
+
+const (
+	// loopBuffer is how much is read from a socket at once.
+	loopBuffer = 256 << 10
+	// maxReady is how many sockets are served in a turn: a turn must end, even
+	// when ten thousand clients speak at once.
+	maxReady = 512
+	// checkEvery bounds the time between looks at connections that have a time
+	// limit.
+	checkEvery = 500 * time.Millisecond
+)
+
+func newEventLoop(events Events, patience time.Duration) (*eventLoop, error) {
+	e := &eventLoop{patience: patience, buffer: make([]byte, loopBuffer), done: make(chan struct{})}
+	e.events, e.wake = events, e.ring
+	var err error
+	if e.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
+		return nil, os.NewSyscallError("epoll_create1", err)
+	}
+	if e.bell, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
+		unix.Close(e.epoll)
+		return nil, os.NewSyscallError("eventfd", err)
+	}
+	if err := e.control(unix.EPOLL_CTL_ADD, e.bell, unix.EPOLLIN|unix.EPOLLET); err != nil {
+		e.free()
+		return nil, err
+	}
+	return e, nil
+}
+
+// free closes the descriptors of a loop that does not run.
+func (e *eventLoop) free() {
+	unix.Close(e.epoll)
+	unix.Close(e.bell)
+}
+
+func (e *eventLoop) control(op, fd int, events uint32) error {
+	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.epoll, op, fd, &unix.EpollEvent{Fd: int32(fd), Events: events}))
+}
+
+// ring makes sure that the loop soon looks at what is scheduled.
+func (e *eventLoop) ring() {
+	if !e.asleep.Load() {
 		return
 	}
-	c.session.Flush()
-	if c.finish = c.closing && !c.touched; c.finish && !c.stuck {
-		c.drop()
+	e.gate.Lock()
+	defer e.gate.Unlock()
+	if !e.ended && e.asleep.CompareAndSwap(true, false) {
+		// The counter of an eventfd takes more rings than a process can make.
+		_, _ = unix.Write(e.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
 	}
 }
 
-// drop closes the connection now. It is called from the loop's tasks only:
-// gnet goes on using a connection after OnTraffic.
-func (c *loopConn) drop() {
-	if !c.closed {
-		_ = c.gc.EventLoop().Close(c.gc) // the error is of a socket that is gone anyway
+// serve is the loop's goroutine.
+func (e *eventLoop) serve() {
+	defer close(e.done)
+	for !e.over {
+		n := e.wait()
+		for i := range n {
+			if s := e.socketOf(e.reports[i].Fd); s != nil {
+				s.ready(e.reports[i].Events)
+			}
+		}
+		if len(e.timed) > 0 {
+			e.check()
+		}
+		if n > 0 || e.scheduled.Load() {
+			e.run()
+		}
+	}
+	for _, s := range e.sockets {
+		if s != nil {
+			s.end(nil)
+		}
+	}
+	e.gate.Lock()
+	defer e.gate.Unlock()
+	e.ended = true
+	e.free()
+}
+
+// wait returns how many sockets are ready. It sleeps unless there is work.
+func (e *eventLoop) wait() int {
+	if e.scheduled.Load() {
+		return pollNow(e.epoll, e.reports[:])
+	}
+	e.asleep.Store(true)
+	defer e.asleep.Store(false)
+	if e.scheduled.Load() { // by one who found the loop awake
+		return pollNow(e.epoll, e.reports[:])
+	}
+	limit := -1
+	if len(e.timed) > 0 {
+		limit = int(e.checkTime().Milliseconds())
+	}
+	n, err := unix.EpollWait(e.epoll, e.reports[:], limit)
+	if err != nil && err != unix.EINTR {
+		panic("resp: epoll_wait: " + err.Error()) // a descriptor of the loop was closed by somebody else
+	}
+	return max(n, 0)
+}
+
+func (e *eventLoop) socketOf(fd int32) socket {
+	if int(fd) < len(e.sockets) {
+		return e.sockets[fd]
+	}
+	return nil // the bell
+}
+
+// watch begins to report what happens on a socket. Sockets come only from
+// posted work: so an event that epoll_wait has returned for a descriptor is
+// never taken for one of the socket that got the descriptor's number since.
+func (e *eventLoop) watch(fd int, s socket, events uint32) error {
+	if err := e.control(unix.EPOLL_CTL_ADD, fd, events); err != nil {
+		return err
+	}
+	for len(e.sockets) <= fd {
+		e.sockets = append(e.sockets, nil)
+	}
+	e.sockets[fd] = s
+	return nil
+}
+
+// forget closes a watched descriptor, which ends the watch.
+func (e *eventLoop) forget(fd int) {
+	e.sockets[fd] = nil
+	unix.Close(fd)
+}
+
+// take makes a connection one of the loop's and waits until it is.
+func (e *eventLoop) take(c *loopConn) error {
+	w := &takeConn{conn: c, done: make(chan error, 1)}
+	e.post(w)
+	select {
+	case err := <-w.done:
+		return err
+	case <-e.done:
+		unix.Close(c.fd)
+		return net.ErrClosed
 	}
 }
 
-// abortWork drops a connection on its loop.
-type abortWork loopConn
+// takeConn makes the session of a new connection, on its loop.
+type takeConn struct {
+	conn *loopConn
+	done chan error // takes one answer
+}
 
-func (w *abortWork) Run() { (*loopConn)(w).drop() }
+func (w *takeConn) Run() {
+	c := w.conn
+	if err := c.loop.watch(c.fd, c, unix.EPOLLIN); err != nil {
+		unix.Close(c.fd)
+		w.done <- err
+		return
+	}
+	c.wanted = unix.EPOLLIN
+	c.session = c.loop.events.Open(c)
+	w.done <- nil
+}
 
-// gnetLogger passes on what gnet has to say.
-type gnetLogger struct{ logger zerolog.Logger }
+// checkTime is how often timed is looked through: often enough for the shortest
+// limit to be kept within an eighth.
+func (e *eventLoop) checkTime() time.Duration {
+	return max(min(e.patience/8, checkEvery), time.Millisecond)
+}
 
-func (l gnetLogger) Debugf(format string, args ...any) {}
-func (l gnetLogger) Infof(format string, args ...any)  {}
-func (l gnetLogger) Warnf(format string, args ...any)  { l.logger.Debug().Msgf(format, args...) }
-func (l gnetLogger) Errorf(format string, args ...any) { l.logger.Warn().Msgf(format, args...) }
-func (l gnetLogger) Fatalf(format string, args ...any) { l.logger.Error().Msgf(format, args...) }
+// check closes connections whose time is over.
+func (e *eventLoop) check() {
+	now := time.Now()
+	if now.Sub(e.checked) < e.checkTime() {
+		return
+	}
+	e.checked = now
+	before := e.timed
+	e.timed = e.timed[:0]
+	for _, c := range before {
+		if c.inTime(now) {
+			e.timed = append(e.timed, c)
+		}
+	}
+	clear(before[len(e.timed):])
+}
+
+// endLoop ends a loop and its connections.
+type endLoop eventLoop
+
+func (w *endLoop) Run() { w.over = true }

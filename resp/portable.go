@@ -102,12 +102,14 @@ func (c *portableConn) serve() {
 
 	c.mu.Lock()
 	if errors.Is(err, io.EOF) && !c.closed {
-		// The client may have closed only its half; what was answered goes out.
-		c.nc.SetWriteDeadline(time.Now().Add(lingerTime))
-		c.finish = true
-		c.nudge()
+		// The client may have closed only its half, and still read.
+		late := time.AfterFunc(lingerTime, c.Abort)
+		c.session.Ended()
+		c.Touch()
+		c.turn.run()
 		c.mu.Unlock()
 		writer.Wait()
+		late.Stop()
 		c.mu.Lock()
 		c.reason = err
 	}

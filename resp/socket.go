@@ -23,7 +23,11 @@ type Session interface {
 	// Drained tells that what Send could not send at once is sent. Unlike after
 	// Receive, the session calls Touch itself if that makes it go on.
 	Drained()
-	// Closed tells that the connection is gone. err is nil if this side closed it.
+	// Ended tells that the client sends no more, though it may still read: the
+	// session calls Conn.Close once all that was asked is answered.
+	Ended()
+	// Closed tells that the connection is gone. err is nil if this side closed
+	// it, and io.EOF if the client ended it.
 	Closed(err error)
 }
 
@@ -87,12 +91,10 @@ type Options struct {
 // Times that bound how long a peer may keep a connection in a state.
 const (
 	keepAlive      = 300 * time.Second // as Redis: tcp-keepalive
-	lingerTime     = 5 * time.Second   // for a closing connection's last bytes
+	lingerTime     = 5 * time.Second   // for the last bytes to or from a connection that ends
 	handshakeTime  = 10 * time.Second
 	refuseTime     = 100 * time.Millisecond
 	acceptPause    = 20 * time.Millisecond // while the process has no descriptors left
-	minDrainProbe  = 500 * time.Microsecond
-	maxDrainProbe  = 50 * time.Millisecond
 	portableBuffer = 8 << 10
 )
 

@@ -11,6 +11,7 @@ import (
 	"io"
 	"math/big"
 	"net"
+	"runtime"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -22,10 +23,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// gnet's pools of goroutines and loggers are its own and last as long as the process.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+	goleak.VerifyTestMain(m)
 }
 
 // echo is a server that sends back what it gets, with a few words that make it
@@ -37,6 +35,7 @@ type echo struct {
 	full     atomic.Bool
 	uncommit atomic.Bool
 	turns    atomic.Int64
+	watches  bool // the sockets notice the end of a connection that is not read
 	sessions chan *echoSession
 	ended    chan error
 }
@@ -86,6 +85,8 @@ type echoSession struct {
 	conn     Conn
 	out      []byte
 	sealed   int
+	waiting  bool // for the reply to "slow"
+	ended    bool
 	drained  chan struct{}
 	received atomic.Int64
 }
@@ -97,6 +98,8 @@ func (s *echoSession) Receive(in []byte) {
 		s.out = append(s.out, bytes.Repeat([]byte("x"), 20<<20)...)
 	case bytes.HasPrefix(in, []byte("later")):
 		s.conn.Post(workFunc(func() { s.out = append(s.out, "done"...); s.conn.Touch() }))
+	case bytes.HasPrefix(in, []byte("slow")):
+		s.waiting = true
 	case bytes.HasPrefix(in, []byte("pause")):
 		s.conn.Pause()
 		s.out = append(s.out, "paused"...)
@@ -115,6 +118,21 @@ func (s *echoSession) Flush() {
 		s.conn.Send(s.out[:s.sealed])
 		s.out = append(s.out[:0], s.out[s.sealed:]...)
 		s.sealed = 0
+	}
+}
+
+func (s *echoSession) Ended() {
+	if s.ended = true; !s.waiting {
+		s.conn.Close()
+	}
+}
+
+// answer is the reply to "slow".
+func (s *echoSession) answer() {
+	s.waiting = false
+	s.out = append(s.out, "at last"...)
+	if s.conn.Touch(); s.ended {
+		s.conn.Close()
 	}
 }
 
@@ -143,6 +161,7 @@ func contractWithin(t *testing.T, patience time.Duration, test func(t *testing.T
 	} {
 		t.Run(name, func(t *testing.T) {
 			e := newEcho()
+			e.watches = !o.Portable && o.TLS == nil && runtime.GOOS == "linux"
 			o.Addr, o.Stuck = "127.0.0.1:0", patience
 			s, err := Listen(o, e)
 			if err != nil {
@@ -316,6 +335,52 @@ func TestHalfClosedClientIsAnswered(t *testing.T) {
 			t.Errorf("%q, %v", got, err)
 		}
 		<-e.ended
+	})
+}
+
+func TestHalfClosedClientIsAnsweredLater(t *testing.T) {
+	contract(t, func(t *testing.T, e *echo, dial func() net.Conn) {
+		c := dial()
+		io.WriteString(c, "slow")
+		s := <-e.sessions
+		if err := c.(interface{ CloseWrite() error }).CloseWrite(); err != nil {
+			t.Fatal(err)
+		}
+		other := dial()
+		for range 10 {
+			ask(t, other, "other", "other")
+		}
+		s.conn.Post(workFunc(s.answer))
+		if got, err := io.ReadAll(c); err != nil || string(got) != "at last" {
+			t.Errorf("%q, %v", got, err)
+		}
+		if err := <-e.ended; !errors.Is(err, io.EOF) {
+			t.Errorf("closed because of %v", err)
+		}
+	})
+}
+
+func TestClientThatBreaksOffIsClosed(t *testing.T) {
+	contract(t, func(t *testing.T, e *echo, dial func() net.Conn) {
+		for _, message := range []string{"hello", "pause", "large"} {
+			c := dial()
+			io.WriteString(c, message)
+			s := <-e.sessions
+			for s.received.Load() == 0 {
+				runtime.Gosched()
+			}
+			if tc, ok := c.(*tls.Conn); ok {
+				c = tc.NetConn()
+			}
+			c.(*net.TCPConn).SetLinger(0)
+			c.Close()
+			if message == "pause" && !e.watches {
+				s.conn.Abort() // nobody looks at a connection that is not read
+			}
+			if err := <-e.ended; err == nil {
+				t.Errorf("%s: a client's end came without a reason", message)
+			}
+		}
 	})
 }
 

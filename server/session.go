@@ -32,6 +32,7 @@ type session struct {
 	stalled bool // the next command waits for one that is parked, or for the client to read
 	paused  bool // reading is stopped
 	waiting bool // a worker runs a command
+	ended   bool // the client sends no more
 	ending  bool // no more commands; close when all are answered
 	closed  bool
 
@@ -173,7 +174,22 @@ func (s *session) resume() {
 		s.advance()
 		s.throttle()
 	}
+	s.finishEnded()
 	s.conn.Touch()
+}
+
+// Ended goes on with the commands that have come, and with no others.
+func (s *session) Ended() {
+	s.ended = true
+	s.finishEnded()
+}
+
+// finishEnded finishes once the last command of a client that sends no more is
+// under way. What is left then is less than a command.
+func (s *session) finishEnded() {
+	if s.ended && !s.stalled && !s.ending {
+		s.finish()
+	}
 }
 
 // finish ends the dispatching of commands. The connection is closed once those

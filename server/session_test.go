@@ -17,10 +17,7 @@ import (
 )
 
 func TestMain(m *testing.M) {
-	// gnet's pool of goroutines is its own and lasts as long as the process.
-	goleak.VerifyTestMain(m,
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).purgeStaleWorkers"),
-		goleak.IgnoreAnyFunction("github.com/panjf2000/ants/v2.(*poolCommon).ticktock"))
+	goleak.VerifyTestMain(m)
 }
 
 // pipe is a connection without a socket, whose loop is whoever calls turn.
