@@ -43,6 +43,8 @@ type plain struct {
 	conn      *lab.Conn
 }
 
+func (p *plain) String() string { return p.addresses[p.at%len(p.addresses)] }
+
 func (p *plain) close() {
 	if p.conn != nil {
 		p.conn.Close()

@@ -1,7 +1,7 @@
 // Command failover measures what clients notice when a node is lost, beside Redis
 // Cluster on the same machine.
 //
-//	go run ./benchmarks/failover [-faults kill,pause,blackhole,restart] [-systems NAMES] [-dir DIR]
+//	go run ./benchmarks/failover [-faults kill,pause,blackhole,restart] [-systems NAMES] [-dir DIR] [-v]
 //
 // Each server is a process on a host of its own (package lab); clients are on
 // another. Three systems do the same work:

@@ -134,6 +134,8 @@ type routed struct {
 	known   bool
 }
 
+func (c *routed) String() string { return "slot" }
+
 func (c *routed) close() {
 	for address := range c.conns {
 		c.drop(address)

@@ -56,6 +56,7 @@ func run(args []string) (int, error) {
 	f := flag.NewFlagSet("failover", flag.ContinueOnError)
 	only := f.String("faults", strings.Join(faultNames, ","), "the `faults` to measure")
 	which := f.String("systems", "kvstore,redis,redis-1s", "the `systems` to measure")
+	verbose := f.Bool("v", false, "also print the requests that failed or took over 100 ms, by the time since the fault")
 	dir := f.String("dir", "", "put the data into a temporary directory under `directory`")
 	if err := f.Parse(args); err != nil {
 		return 2, nil // Parse has said what is wrong
@@ -66,7 +67,7 @@ func run(args []string) (int, error) {
 	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
-	b := &bench{faults: strings.Split(*only, ","), systems: strings.Split(*which, ",")}
+	b := &bench{faults: strings.Split(*only, ","), systems: strings.Split(*which, ","), verbose: *verbose}
 	for _, name := range b.faults {
 		if !slices.Contains(faultNames, name) {
 			return 2, fmt.Errorf("-faults: %q is none of %v", name, faultNames)
@@ -86,6 +87,7 @@ func run(args []string) (int, error) {
 type bench struct {
 	faults, systems []string
 	dir, program    string
+	verbose         bool
 }
 
 func (b *bench) all(ctx context.Context) error {
@@ -135,9 +137,15 @@ func (b *bench) one(ctx context.Context, fault, name string, lost time.Duration,
 	}
 	defer s.close()
 	clients := work(s)
-	err = suffer(ctx, fault, lost, network, s)
+	begun, err := suffer(ctx, fault, lost, network, s)
 	for _, c := range clients {
 		m.add(c.finish())
+	}
+	if b.verbose {
+		slices.SortFunc(m.story, func(a, b event) int { return a.at.Compare(b.at) })
+		for _, e := range m.story {
+			fmt.Fprintf(os.Stderr, "  %8.3f s  %7.3f s  client %d: %s\n", e.at.Sub(begun).Seconds(), e.took.Seconds(), e.client, e.what)
+		}
 	}
 	if err != nil {
 		return m, err
@@ -145,8 +153,8 @@ func (b *bench) one(ctx context.Context, fault, name string, lost time.Duration,
 	return m, m.verify(s, clients)
 }
 
-// suffer lets a server be lost and come back.
-func suffer(ctx context.Context, fault string, lost time.Duration, n *lab.Net, s system) error {
+// suffer lets a server be lost and come back. It returns when the fault began.
+func suffer(ctx context.Context, fault string, lost time.Duration, n *lab.Net, s system) (begun time.Time, err error) {
 	pass := func(d time.Duration) error {
 		select {
 		case <-time.After(d):
@@ -156,8 +164,9 @@ func suffer(ctx context.Context, fault string, lost time.Duration, n *lab.Net, s
 		}
 	}
 	if err := pass(warmUp); err != nil {
-		return err
+		return time.Now(), err
 	}
+	begun = time.Now()
 	var errs []error
 	v := s.victim()
 	switch fault {
@@ -176,9 +185,9 @@ func suffer(ctx context.Context, fault string, lost time.Duration, n *lab.Net, s
 		errs = append(errs, s.prepare(patient), v.Stop(patient), v.Start())
 	}
 	if err := errors.Join(errs...); err != nil {
-		return err
+		return begun, err
 	}
 	whole, cancel := context.WithTimeout(ctx, 2*lab.Patience)
 	defer cancel()
-	return errors.Join(s.whole(whole), pass(afterwards))
+	return begun, errors.Join(s.whole(whole), pass(afterwards))
 }

@@ -26,6 +26,7 @@ const (
 type requester interface {
 	do(args ...string) (lab.Reply, error)
 	close()
+	String() string // where it is connected
 }
 
 // measure is what clients met with.
@@ -33,6 +34,15 @@ type measure struct {
 	requests, acknowledged, errors, slow, lost int
 	writeGap, readGap                          time.Duration
 	texts                                      map[string]int // errors by their text
+	story                                      []event
+}
+
+// event is a request that took too long or failed.
+type event struct {
+	at     time.Time // when it began
+	took   time.Duration
+	client int
+	what   string
 }
 
 func (m *measure) add(o measure) {
@@ -44,6 +54,7 @@ func (m *measure) add(o measure) {
 	for text, n := range o.texts {
 		m.texts[text] += n
 	}
+	m.story = append(m.story, o.story...)
 }
 
 // worker is one client at work.
@@ -130,8 +141,11 @@ func (c *worker) step() {
 		err = c.read(part)
 	}
 	now := time.Now()
-	if now.Sub(begun) > slow {
-		c.m.slow++
+	if took := now.Sub(begun); took > slow || err != nil {
+		c.m.story = append(c.m.story, event{begun, took, c.number, c.describe(key, write, err)})
+		if took > slow {
+			c.m.slow++
+		}
 	}
 	if err != nil {
 		c.m.errors++
@@ -145,6 +159,17 @@ func (c *worker) step() {
 	} else {
 		c.note(kind, part, now)
 	}
+}
+
+func (c *worker) describe(key string, write bool, err error) string {
+	what := "get"
+	if write {
+		what = "set"
+	}
+	if err != nil {
+		return fmt.Sprintf("%s %s by %s: %v", what, key, c.to, err)
+	}
+	return fmt.Sprintf("%s %s by %s", what, key, c.to)
 }
 
 // read reads a recent write of the part.

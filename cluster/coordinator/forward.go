@@ -357,7 +357,7 @@ func (f *forwardOp) wake(id uint64, why alarm) {
 		if waits {
 			// As long as it lasts: few clients make few requests, and all of them
 			// may be waiting for that node.
-			f.c.alarms.set(id, alarmSilent, silence)
+			f.c.alarms.set(id, alarmSilent, silenceAgain)
 			f.c.o.TimedOut(to)
 		}
 		return

@@ -48,7 +48,7 @@ func TestSilenceIsTold(t *testing.T) {
 	began := time.Now()
 	entry.runAt(Levels{Timeout: time.Minute}, "set", "k", "v")
 	for times := range time.Duration(3) {
-		if id := <-told; id != primary.id || time.Since(began) < (times+1)*silence {
+		if id := <-told; id != primary.id || time.Since(began) < silence+times*silenceAgain {
 			t.Fatalf("%v was told of after %v", id, time.Since(began))
 		}
 	}

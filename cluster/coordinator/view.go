@@ -177,6 +177,8 @@ const (
 	// answering: longer than a pause of the collector or a slow flush, shorter
 	// than the silence after which its connection is given up.
 	silence = 250 * time.Millisecond
+	// silenceAgain is the time until it is told of again.
+	silenceAgain = silence / 2
 	// minLate keeps the hedging of very fast peers from reacting to noise.
 	minLate = 2 * tick
 )

@@ -64,6 +64,9 @@ type TrackerOptions struct {
 	DeadAfter time.Duration
 	// Timeouts is how many requests in a row must go unanswered before a connected peer is suspect. Default: 3.
 	Timeouts int
+	// Quiet is how long nothing may be heard of a peer, neither an answer nor the pong of a ping, for a single unanswered
+	// request to make it suspect. Default: 300 ms, a little more than the time between pings (rpc's PingEvery).
+	Quiet time.Duration
 	// HoldMin is how long a peer that came back for the second time stays suspect; each further time doubles it, up to
 	// HoldMax. Defaults: 250 ms, 30 s.
 	HoldMin, HoldMax time.Duration
@@ -76,7 +79,7 @@ func (o *TrackerOptions) EnsureDefaults() {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&o.DeadAfter, 5 * time.Second}, {&o.HoldMin, 250 * time.Millisecond}, {&o.HoldMax, 30 * time.Second}, {&o.StableAfter, time.Minute}} {
+	}{{&o.DeadAfter, 5 * time.Second}, {&o.Quiet, 300 * time.Millisecond}, {&o.HoldMin, 250 * time.Millisecond}, {&o.HoldMax, 30 * time.Second}, {&o.StableAfter, time.Minute}} {
 		if *d.v == 0 {
 			*d.v = d.d
 		}
@@ -94,6 +97,7 @@ func (o *TrackerOptions) EnsureDefaults() {
 //	disconnected                                      suspect
 //	came back from repeated losses, on hold           suspect
 //	Timeouts requests in a row unanswered             suspect
+//	one unanswered, and nothing heard for Quiet       suspect
 //	otherwise                                         alive
 //
 // A new connection, an answer over a standing one, and gossip itself contradict gossip. A peer begins disconnected. The first loss holds
@@ -111,6 +115,7 @@ type Tracker struct {
 type tracked struct {
 	state    atomic.Uint32 // State
 	timeouts atomic.Int32  // in a row
+	heard    atomic.Int64  // when it last answered or connected, in Unix nanoseconds
 	latency  Latency
 
 	connected  bool
@@ -152,6 +157,7 @@ func (t *Tracker) Answered(now time.Time, id ring.NodeID, d time.Duration) (c Ch
 		return Change{}, false
 	}
 	p.latency.Record(d)
+	p.heard.Store(now.UnixNano())
 	if p.timeouts.Load() == 0 && State(p.state.Load()) == Alive {
 		return Change{}, false
 	}
@@ -182,6 +188,7 @@ func (t *Tracker) apply(p *tracked, now time.Time, e Event) {
 		}
 		p.gossipDead = false
 		p.timeouts.Store(0)
+		p.heard.Store(now.UnixNano())
 	case Disconnected:
 		if p.connected {
 			t.lose(p, now)
@@ -195,11 +202,16 @@ func (t *Tracker) apply(p *tracked, now time.Time, e Event) {
 		}
 		p.gossipDead = true
 	case TimedOut:
-		if p.timeouts.Load() < int32(t.o.Timeouts) {
+		switch n := p.timeouts.Load(); {
+		case now.UnixNano()-p.heard.Load() >= int64(t.o.Quiet):
+			// It is not this request that is slow: there is no sign of life at all.
+			p.timeouts.Store(int32(t.o.Timeouts))
+		case n < int32(t.o.Timeouts):
 			p.timeouts.Add(1)
 		}
 	case Answered:
 		p.timeouts.Store(0)
+		p.heard.Store(now.UnixNano())
 		if p.connected {
 			p.gossipDead = false
 		}

@@ -46,7 +46,7 @@ func TestTrackerScripts(t *testing.T) {
 			2s   gossip-dead  -> dead
 			3s   answered     -> dead`,
 		"timeouts in a row": `
-			0s   connected    -> alive
+			1s   connected    -> alive
 			1s   timed-out    -> alive
 			1s   timed-out    -> alive
 			1s   answered     -> alive
@@ -55,6 +55,14 @@ func TestTrackerScripts(t *testing.T) {
 			1s   timed-out    -> suspect
 			9s   tick         -> suspect
 			9s   answered     -> alive`,
+		"one timeout without any sign of life": `
+			0s    connected    -> alive
+			0.29s timed-out    -> alive
+			0.4s  answered     -> alive
+			0.69s timed-out    -> alive
+			0.7s  timed-out    -> suspect
+			0.71s timed-out    -> suspect
+			0.8s  answered     -> alive`,
 		"flapping holds longer each time, until it is stable": `
 			0s     connected    -> alive
 			1s     disconnected -> suspect
