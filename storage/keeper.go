@@ -4,6 +4,7 @@ import (
 	"errors"
 	"io/fs"
 	"sync"
+	"sync/atomic"
 	"time"
 
 	"kvstore/storage/memtable"
@@ -23,6 +24,8 @@ type keeper struct {
 	memtables []*memtable.Table
 	// pins counts the checkpoints in progress, during which no file is removed; it stands under mu.
 	pins int
+	// dropped says that a range deletion waits for a flush to give much room back.
+	dropped atomic.Bool
 }
 
 // retryInterval is how often a full disk is tried.
@@ -89,6 +92,7 @@ func (d *DB) runKeeper() {
 		if err != nil {
 			d.refuse(err)
 		}
+		d.flushDropped()
 		if !waiting && (err != nil || d.isFull()) {
 			retry.Reset(retryInterval)
 			waiting = true

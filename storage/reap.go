@@ -1,11 +1,52 @@
 package storage
 
 import (
+	"bytes"
 	"slices"
 
 	"kvstore/storage/compaction"
 	"kvstore/storage/manifest"
 )
+
+// droppedShare is the part of a memtable's size from which on the tables under a range deletion are worth flushing the
+// memtable for: the deletion works on tables only when the manifest has it, which may otherwise take hours.
+const droppedShare = 16
+
+// freeDropped has the memtable flushed soon when a new range deletion covers much.
+func (d *DB) freeDropped(lo, hi []byte) {
+	s := d.acquire()
+	if s == nil {
+		return
+	}
+	defer s.release()
+	covered := int64(0)
+	s.version.all(func(t *table) {
+		if bytes.Compare(lo, t.Smallest) <= 0 && bytes.Compare(t.Largest, hi) < 0 {
+			covered += t.Size
+		}
+	})
+	if covered >= d.options.MemtableSize/droppedShare {
+		d.keeper.dropped.Store(true)
+		d.keeper.kick()
+	}
+}
+
+// flushDropped rotates the memtable for the sake of range deletions. One flush at a time serves all that came
+// meanwhile: the end of each kicks the keeper.
+func (d *DB) flushDropped() {
+	if !d.keeper.dropped.Load() {
+		return
+	}
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	if d.refused != nil || d.next.log == nil || len(d.state.Load().immutable) > 0 {
+		return
+	}
+	d.keeper.dropped.Store(false)
+	if d.active.last != 0 {
+		d.rotate()
+	}
+}
 
 // chooseCovered finds tables of which a range deletion leaves nothing, or range deletions that have nothing left to
 // hide.

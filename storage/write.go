@@ -96,12 +96,15 @@ func (d *DB) Apply(b *Batch) (LSN, error) {
 }
 
 // DropRange deletes the keys from lo up to and without hi. Its cost does not depend on how many there are; their room
-// comes free in the background.
+// comes free in the background, at once where it is worth a flush of the memtable.
 func (d *DB) DropRange(lo, hi []byte) error {
 	var b Batch
 	b.DeleteRange(lo, hi)
-	_, err := d.Apply(&b)
-	return err
+	if _, err := d.Apply(&b); err != nil {
+		return err
+	}
+	d.freeDropped(lo, hi)
+	return nil
 }
 
 // insert puts a run of operations into m with the sequence numbers after seq, and returns the last one. Range deletions
