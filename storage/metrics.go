@@ -14,6 +14,7 @@ type counters struct {
 	flushes, flushBytes                           atomic.Int64
 	compactions, compactionRead, compactionWrites atomic.Int64
 	compactionErrors, compactionRest              atomic.Int64
+	replayed, replayTime                          atomic.Int64
 	syncTime                                      histogram
 }
 
@@ -47,6 +48,9 @@ type Metrics struct {
 	DamageFound, TablesMended int64
 	// LostRanges is how many ranges of keys wait to be refilled.
 	LostRanges int
+	// Replayed counts the bytes of the log that Open replayed, ReplayTime is how long that took.
+	Replayed   int64
+	ReplayTime time.Duration
 	// Visible is the last operation readers see, Durable the last that survives a loss of power.
 	Visible, Durable LSN
 }
@@ -103,6 +107,7 @@ func (d *DB) Metrics() Metrics {
 		Compactions: c.compactions.Load(), CompactionRead: c.compactionRead.Load(), CompactionWritten: c.compactionWrites.Load(),
 		CompactionErrors: c.compactionErrors.Load(), CompactionRest: time.Duration(c.compactionRest.Load()),
 		DamageFound: d.doctor.noticed.Load(), TablesMended: d.doctor.tables.Load(), LostRanges: len(d.Lost()),
+		Replayed: c.replayed.Load(), ReplayTime: time.Duration(c.replayTime.Load()),
 		Visible: LSN(d.visible.Load()), Durable: LSN(d.durable.Load()),
 	}
 	d.mu.Lock()

@@ -4,7 +4,6 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"slices"
 	"strconv"
@@ -40,12 +39,12 @@ func (d *DB) recover() error {
 	if err := d.openTables(); err != nil {
 		return err
 	}
-	r := replay{db: d, last: state.Flushed, builder: builder{db: d}}
+	r := newReplay(d)
 	if err := r.run(files.logs); err != nil {
 		r.builder.abandon()
 		return err
 	}
-	if err := d.begin(&r); err != nil {
+	if err := d.begin(r); err != nil {
 		return err
 	}
 	d.removeUnknown(files)
@@ -174,134 +173,6 @@ func (d *DB) begin(r *replay) error {
 	d.visible.Store(r.last)
 	d.written.Store(r.last)
 	d.durable.Store(r.last)
-	return nil
-}
-
-// replay reads the logs from the manifest's on.
-type replay struct {
-	db *DB
-	// last is the last sequence number in tables or replayed.
-	last    uint64
-	builder builder
-}
-
-// run replays the logs with the given numbers, ascending, up to the end or to a torn tail.
-func (r *replay) run(numbers []uint64) error {
-	first := r.db.tree.sum.Log
-	numbers = slices.DeleteFunc(slices.Clone(numbers), func(n uint64) bool { return n < first })
-	if first != 0 && (len(numbers) == 0 || numbers[0] != first) {
-		return &CorruptError{File: r.db.name(logName(first)), Reason: "the log is missing"}
-	}
-	for i, n := range numbers {
-		more, err := r.log(n, numbers[i+1:])
-		if err != nil {
-			return fmt.Errorf("replay: %w", err)
-		}
-		if !more {
-			break
-		}
-	}
-	return r.spill(0)
-}
-
-// log replays one log. There is more when it ended where the next one begins.
-func (r *replay) log(number uint64, later []uint64) (more bool, err error) {
-	name := r.db.name(logName(number))
-	l, err := wal.Open(r.db.fs, name)
-	if err != nil {
-		return false, err
-	}
-	defer l.Close()
-	if l.Number() != number && l.Number() != 0 {
-		return false, corrupt.New(name, 0, "this is log %d", l.Number())
-	}
-	for {
-		at := l.Offset()
-		record, err := l.Next()
-		if err == io.EOF {
-			return true, nil
-		}
-		if IsCorrupt(err) {
-			tail, failed := l.Tail()
-			if failed != nil {
-				return false, failed
-			}
-			return false, r.cut(tail, later, err)
-		}
-		if err != nil {
-			return false, err
-		}
-		if record.First > r.last+1 {
-			missing := corrupt.New(name, at, "the operations from %d to %d before it are missing", r.last+1, record.First-1)
-			if at > wal.HeaderSize {
-				return false, missing
-			}
-			// The end of the log before was lost whole, or all of it.
-			return false, r.cut(wal.Tail{Offset: at, Short: true, Durable: record.Durable}, append([]uint64{number}, later...), missing)
-		}
-		if record.First != r.last+1 || record.Format != wal.FormatOps {
-			return false, corrupt.New(name, at, "a record of format %d begins with operation %d where %d is due",
-				record.Format, record.First, r.last+1)
-		}
-		d := r.db
-		if r.last, err = d.insert(d.active, r.last, record.Payload); err != nil {
-			return false, corrupt.New(name, at, "%v", err)
-		}
-		if err := r.spill(d.options.MemtableSize); err != nil {
-			return false, err
-		}
-	}
-}
-
-// cut decides about damage: nil when it is the torn end of what was never promised, so that everything from there on is
-// left out.
-func (r *replay) cut(tail wal.Tail, later []uint64, damage error) error {
-	durable, followed := tail.Durable, false
-	for _, n := range later {
-		name := r.db.name(logName(n))
-		l, err := wal.Open(r.db.fs, name)
-		if err != nil {
-			return err
-		}
-		for {
-			record, err := l.Next()
-			if err != nil {
-				break // Behind the first damage more of it proves nothing.
-			}
-			followed = true
-			durable = max(durable, record.Durable)
-		}
-		l.Close()
-	}
-	if !tail.Torn(r.last, durable, followed) {
-		return damage
-	}
-	r.db.logger.Warn().Err(damage).Uint64("last", r.last).Msg("the log ends in a torn record and was cut at the last whole one")
-	return nil
-}
-
-// spill writes the replayed operations to tables when they take more than limit bytes.
-func (r *replay) spill(limit int64) error {
-	d := r.db
-	if d.active.table.Len() == 0 || d.active.table.Bytes() <= limit {
-		return nil
-	}
-	s := d.state.Load()
-	it := d.active.table.NewIter()
-	err := r.builder.run(it, d.sieve(s, r.last, false), nil)
-	it.Close()
-	if err == nil {
-		err = r.builder.finish()
-	}
-	if err == nil {
-		err = d.fs.SyncDir(d.dir)
-	}
-	if err != nil {
-		return err
-	}
-	d.active = d.emptyMemory(d.active.sums)
-	d.publish(d.active, nil, s.version, s.ranges)
-	d.keeper.freeMemtables()
 	return nil
 }
 

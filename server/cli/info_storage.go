@@ -40,6 +40,8 @@ func storageLines(read func() (storage.Metrics, error)) func() [][2]string {
 		line("compaction_errors", m.CompactionErrors)
 		line("stalls", m.Stalls)
 		line("stall_ms", m.StallTime.Milliseconds())
+		line("replayed_bytes", m.Replayed)
+		line("replay_ms", m.ReplayTime.Milliseconds())
 		line("snapshots", m.Snapshots)
 		status := "ok"
 		if failure != nil {

@@ -45,6 +45,8 @@ func storageSampler(read func() storage.Metrics) admin.Sampler {
 		counter("compaction_read_bytes_total", "Bytes they read.", m.CompactionRead)
 		counter("compaction_written_bytes_total", "Bytes they wrote.", m.CompactionWritten)
 		counter("compaction_errors_total", "Compactions that went wrong.", m.CompactionErrors)
+		counter("replayed_bytes_total", "Bytes of the log replayed when the engine was opened.", m.Replayed)
+		emit(admin.Sample{Name: "kvstore_storage_replay_seconds_total", Help: "How long that took.", Value: m.ReplayTime.Seconds()})
 		emit(syncSample(m.SyncTime))
 	}
 }

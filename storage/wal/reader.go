@@ -20,7 +20,13 @@ type Reader struct {
 	// offset is where the next record begins; Next leaves it there when that record is damaged.
 	offset int64
 	buffer []byte
+	// window holds the file's bytes from windowAt on, so that small records do not cost two reads each.
+	window   []byte
+	windowAt int64
 }
+
+// windowSize is how much is read at once.
+const windowSize = 256 << 10
 
 // Open opens a log for reading. A log whose creation was cut short, shorter than its header or all zero, reads as
 // empty.
@@ -274,6 +280,22 @@ func (r *Reader) zeroFrom(offset int64) (bool, error) {
 }
 
 func (r *Reader) readAt(p []byte, offset int64) error {
+	if len(p) >= windowSize {
+		return r.readFile(p, offset)
+	}
+	if offset < r.windowAt || offset+int64(len(p)) > r.windowAt+int64(len(r.window)) {
+		r.window = resize(r.window[:0], int(max(int64(len(p)), min(windowSize, r.size-offset))))
+		if err := r.readFile(r.window, offset); err != nil {
+			r.window = r.window[:0]
+			return err
+		}
+		r.windowAt = offset
+	}
+	copy(p, r.window[offset-r.windowAt:])
+	return nil
+}
+
+func (r *Reader) readFile(p []byte, offset int64) error {
 	if n, err := r.file.ReadAt(p, offset); n < len(p) {
 		return fmt.Errorf("read log %s at %d: %w", r.name, offset, err)
 	}
