@@ -4,7 +4,7 @@ SHELL := bash
 .SHELLFLAGS := -euo pipefail -c
 .DEFAULT_GOAL := help
 
-SEEDS    ?= 500# of the simulated cluster
+SEEDS    ?= 300# of the simulated cluster
 FUZZTIME ?= 10s# for each fuzz target
 FOR      ?= 10m# of faults in a real cluster
 TOOL     := go tool -modfile=tests/tools.mod
@@ -21,7 +21,7 @@ test: ## run all tests, real clients too; installs what they need and is missing
 race: ## run the tests of the packages under the race detector
 	go test -race -timeout 10m $$(go list ./... | grep -v '/tests/')
 
-sim: ## run the simulated cluster; SEEDS=500 says how many schedules
+sim: ## run the simulated cluster; SEEDS=300 says how many schedules
 	go test ./tests/sim -run Sim -count=1 -timeout 30m -seeds=$(SEEDS)
 
 chaos: ## break a real cluster, its nodes in network namespaces, under real clients; FOR=10m says how long

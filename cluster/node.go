@@ -137,7 +137,7 @@ func (n *Node) open() error {
 		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
 		MaxValue: n.o.MaxValue,
 		Answered: n.answered, TimedOut: func(id ring.NodeID) { n.observe(id, membership.TimedOut) },
-		ClockApart: n.clockApart, NewerRing: n.newerRing, EndTurn: func() { n.EndTurn() },
+		Mended: n.o.Mended, ClockApart: n.clockApart, NewerRing: n.newerRing, EndTurn: func() { n.EndTurn() },
 		Overloaded: rpc.ErrOverloaded,
 		Logger:     n.log,
 	})

@@ -12,6 +12,7 @@ import (
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/rpc"
+	"kvstore/cluster/version"
 	"kvstore/cluster/wire"
 	"kvstore/storage"
 )
@@ -52,6 +53,9 @@ type Options struct {
 	BootID string
 	// Now, when set, is the node's physical clock.
 	Now func() time.Time
+	// Mended, when set, is told of versions that were made to replace others
+	// later; see coordinator.Options.
+	Mended func(by, over version.Dot)
 }
 
 // Replication says how many copies there are and how many must answer.

@@ -88,6 +88,9 @@ func (t *turns) end() bool {
 		return false // always: committed will be called
 	}
 	if t.judge(err) != nil {
+		// What the turn has sent must not leave with a later turn, when the log is
+		// known to be closed: this flush fails too, and drops it.
+		t.flush()
 		return false
 	}
 	t.flush()

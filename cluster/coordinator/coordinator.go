@@ -51,6 +51,9 @@ type Options struct {
 	// NewerRing is told of a peer whose ring is newer than this node's, with its
 	// epoch; may be nil. It is called once for each message that shows it.
 	NewerRing func(id ring.NodeID, epoch ring.Epoch)
+	// Mended is told of a version that was made to replace another that its node
+	// had not seen, for simulation; may be nil. It must not block.
+	Mended func(by, over version.Dot)
 	// EndTurn is called after alarms were acted on, so that what they sent
 	// leaves; may be nil.
 	EndTurn func()

@@ -46,7 +46,13 @@ func (w *writeOp) mend(o *version.Object) {
 	if w.beaten || w.passed {
 		return
 	}
-	o.Siblings = slices.DeleteFunc(o.Siblings, func(s version.Sibling) bool { return s.Dot != w.dot && w.seen.Has(s.Dot) })
+	o.Siblings = slices.DeleteFunc(o.Siblings, func(s version.Sibling) bool {
+		replaced := s.Dot != w.dot && w.seen.Has(s.Dot)
+		if replaced && w.c.o.Mended != nil {
+			w.c.o.Mended(w.dot, s.Dot)
+		}
+		return replaced
+	})
 }
 
 // told reports whether a quorum now holds what the last run, which changed

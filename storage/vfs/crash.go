@@ -2,8 +2,10 @@ package vfs
 
 import (
 	"io"
+	"io/fs"
 	"maps"
 	"math/rand/v2"
+	"path/filepath"
 	"slices"
 )
 
@@ -50,6 +52,24 @@ func (m *Mem) CrashClone(r *rand.Rand) *Mem {
 	c := m.Clone()
 	c.Crash(r)
 	return c
+}
+
+// Flip inverts a bit of a file as it lies on the disk, behind the back of whoever has it open.
+func (m *Mem) Flip(name string, offset int64, bit uint) error {
+	m.mu.Lock()
+	defer m.mu.Unlock()
+	n := m.names[filepath.Clean(name)]
+	if n == nil {
+		return notExist("flip", name)
+	}
+	if offset < 0 || offset >= int64(len(n.data)) {
+		return &fs.PathError{Op: "flip", Path: name, Err: io.EOF}
+	}
+	n.data[offset] ^= 1 << (bit % 8)
+	if offset < int64(len(n.durable)) {
+		n.durable[offset] ^= 1 << (bit % 8)
+	}
+	return nil
 }
 
 // Clone returns a copy, unsynced state included, without the receiver's handles and locks.

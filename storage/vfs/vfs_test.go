@@ -222,3 +222,20 @@ func TestCrash(t *testing.T) {
 		}
 	}
 }
+
+func TestFlip(t *testing.T) {
+	m := NewMem()
+	if err := WriteFile(m, "/f", []byte("aaa")); err != nil {
+		t.Fatal(err)
+	}
+	if err := m.Flip("/f", 1, 1); err != nil {
+		t.Fatal(err)
+	}
+	m.Crash(rand.New(rand.NewPCG(1, 1)))
+	if b, err := ReadFile(m, "/f"); string(b) != "aca" || err != nil {
+		t.Errorf("%q, %v after a flip", b, err)
+	}
+	if m.Flip("/f", 3, 0) == nil || m.Flip("/g", 0, 0) == nil {
+		t.Error("a bit was flipped where there is none")
+	}
+}

@@ -44,16 +44,22 @@ func (r *Result) Verify() []Violation {
 		case Atomic:
 			note("atomic", CheckAtomic(ops))
 		}
+		note("written", r.CheckWritten(k.Name))
+		note("expired", r.CheckExpired(k.Name))
+		note("context", r.CheckContexts(k.Name))
 		if len(r.Disks) > 0 {
 			note("equal", r.CheckEqual(k.Name))
 			note("acknowledged", r.CheckAcknowledged(k.Name))
+			note("returned", r.CheckReturned(k.Name))
 			if k.Check == Counted {
 				note("acknowledged", r.CheckCounted(k.Name))
 			}
 		}
 	}
 	note("refused", r.CheckRefused())
-	note("dots", r.CheckDots())
+	if v := r.CheckDots(); v != nil {
+		all = append(all, *v)
+	}
 	return all
 }
 
@@ -85,27 +91,6 @@ func describe(encoded []byte) string {
 		text += fmt.Sprintf(" %v %v %q", s.Dot, s.Kind, brief(payload(s)))
 	}
 	return text + "}"
-}
-
-// CheckAcknowledged: a value whose write was acknowledged is there, or a version
-// that had seen it is.
-func (r *Result) CheckAcknowledged(key string) error {
-	final, err := r.object(r.Replicas[key][0], key)
-	if err != nil {
-		return err
-	}
-	covered := make(map[string]bool)
-	for d, w := range r.Dots {
-		if w.Key == key && w.Kind == version.String && final.Context.Covers(d) {
-			covered[w.Payload] = true
-		}
-	}
-	for _, o := range r.ops(key) {
-		if o.Outcome == Acknowledged && (o.Command == "set" || o.Command == "getset") && !covered[o.Value] {
-			return fmt.Errorf("key %s: the value of operation %d, %q, is lost; held is %s", key, o.ID, brief(o.Value), describe(r.Disks[r.Replicas[key][0]][key]))
-		}
-	}
-	return nil
 }
 
 // CheckCounted: a key that was only incremented holds every acknowledged
@@ -140,7 +125,7 @@ func (r *Result) CheckRefused() error {
 		}
 	}
 	for d, w := range r.Dots {
-		if o := refused[w.Payload]; o != nil {
+		if o := refused[w.Payload]; o != nil && r.Stored[d] {
 			return fmt.Errorf("operation %d was refused (%v), and version %v has its value", o.ID, o.Err, d)
 		}
 	}
@@ -152,20 +137,17 @@ func (r *Result) CheckRefused() error {
 	return nil
 }
 
-// CheckDots: what the disks hold under a dot is what was issued under it.
-func (r *Result) CheckDots() error {
+// CheckDots: what the disks hold under a dot is what was issued under it, and no
+// sibling was replaced by another.
+func (r *Result) CheckDots() *Violation {
 	for machine, disk := range r.Disks {
 		for key := range disk {
 			o, err := r.object(machine, key)
 			if err != nil {
-				return err
+				return &Violation{"dots", err.Error()}
 			}
-			for i := range o.Siblings {
-				s := &o.Siblings[i]
-				issued, known := r.Dots[s.Dot]
-				if held := (Written{key, s.Kind, payload(s)}); !known || held != issued {
-					return fmt.Errorf("machine %d holds %+v under %v, issued for %+v", machine, held, s.Dot, issued)
-				}
+			if v := r.Dots.check(key, o); v != nil {
+				return v
 			}
 		}
 	}

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"math/rand/v2"
 	"strings"
 	"testing"
 
@@ -17,6 +18,11 @@ func set(value string, call, ret int64) *Op { return op("set", value, call, ret,
 
 func get(value string, call, ret int64) *Op {
 	return op("get", "", call, ret, Reply{Nil: value == "", Text: value})
+}
+
+func numbered(o *Op, id int) *Op {
+	o.ID = id
+	return o
 }
 
 // unknown makes an operation one that nobody knows the outcome of.
@@ -104,11 +110,9 @@ func held(t *testing.T) (r *Result, old, current []byte) {
 	}
 	old, current = write(1, "a"), write(2, "b")
 	return &Result{
-		Config: Config{Keys: []KeySpec{{Name: "k", Check: Linear}}},
-		History: []*Op{
-			set("a", 1, 2), set("b", 3, 4),
-		},
-		Dots:     map[version.Dot]Written{dot(1): {"k", version.String, "a"}, dot(2): {"k", version.String, "b"}},
+		Config:   Config{Keys: []KeySpec{{Name: "k", Check: Linear}}},
+		History:  []*Op{numbered(set("a", 1, 2), 0), numbered(set("b", 3, 4), 1)},
+		Dots:     map[version.Dot]Written{dot(1): {Key: "k", Kind: version.String, Payload: "a", Op: 0}, dot(2): {Key: "k", Kind: version.String, Payload: "b", Op: 1, Over: []version.Dot{dot(1)}}},
 		Disks:    []map[string][]byte{{"k": current}, {"k": current}, {}},
 		Replicas: map[string][]int{"k": {0, 1}},
 	}, old, current
@@ -125,10 +129,12 @@ func TestWhatDisksHold(t *testing.T) {
 		{"a stranger has it", "equal", func(r *Result, _, current []byte) { r.Disks[2]["k"] = current }},
 		{"all are behind", "acknowledged", func(r *Result, old, _ []byte) { r.Disks[0]["k"], r.Disks[1]["k"] = old, old }},
 		{"all is lost", "acknowledged", func(r *Result, _, _ []byte) { delete(r.Disks[0], "k"); delete(r.Disks[1], "k") }},
-		{"a refused value is made", "refused", func(r *Result, _, _ []byte) { r.History[0].Outcome = Refused }},
+		{"a refused value is made", "refused", func(r *Result, _, _ []byte) {
+			r.History[0].Outcome, r.Stored = Refused, map[version.Dot]bool{{Node: 7, Time: 1}: true}
+		}},
 		{"a dot nobody issued", "dots", func(r *Result, _, _ []byte) { delete(r.Dots, version.Dot{Node: 7, Time: 2}) }},
 		{"a dot of something else", "dots", func(r *Result, _, _ []byte) {
-			r.Dots[version.Dot{Node: 7, Time: 2}] = Written{"k", version.String, "c"}
+			r.Dots[version.Dot{Node: 7, Time: 2}] = Written{Key: "k", Kind: version.String, Payload: "c"}
 		}},
 		{"a machine does not start", "stands", func(r *Result, _, _ []byte) { r.Failures = append(r.Failures, Violation{"stands", ""}) }},
 	} {
@@ -175,9 +181,10 @@ func TestLevelsThatDoNotMeet(t *testing.T) {
 	for seed := uint64(7); seed < 107; seed += 10 {
 		c := FromSeed(seed)
 		for i := range c.Keys {
-			c.Keys[i] = KeySpec{"q" + c.Keys[i].Name, []string{"set", "get"}, single, single, Linear}
+			c.Keys[i] = KeySpec{Name: "q" + c.Keys[i].Name, Commands: []string{"set", "get"}, R: single, W: single, Check: Linear}
 		}
 		c.Faults, c.Trouble = []Fault{Split, Isolate}, Trouble{Late: 0.05, Drop: 0.05}
+		c.Plan = drawPlan(&c, rand.New(rand.NewPCG(seed, 5)))
 		for _, v := range runs(t, c).Verify() {
 			if v.Invariant == "linearizable" {
 				return

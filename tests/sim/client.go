@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -16,6 +17,15 @@ type client struct {
 	id      int
 	rand    *rand.Rand
 	waiting []*call
+	thinks  bool // it will do something soon
+	held    map[string]sight
+}
+
+// sight is what a client was shown of a key's siblings. The context that a write
+// returns is not used for another: it covers what is there then, seen or not.
+type sight struct {
+	context string
+	values  []string
 }
 
 // call is an operation under way. It is the request's owner.
@@ -26,15 +36,25 @@ type call struct {
 	req     coordinator.Request
 }
 
+// think lets the client do its next burst after a while of so long on average.
+func (c *client) think(mean time.Duration) {
+	if c.thinks {
+		return
+	}
+	c.thinks = true
+	c.w.loop.after(time.Duration(c.rand.ExpFloat64()*float64(mean)), c.next)
+}
+
 // next does the client's next burst: mostly one operation, sometimes a pipeline.
 func (c *client) next() {
 	w := c.w
-	if w.ending || w.issued >= w.c.Ops || len(c.waiting) > 0 {
+	c.thinks = false
+	if w.ending || w.issued >= w.allowed || len(c.waiting) > 0 {
 		return
 	}
 	m := w.machines[c.rand.IntN(len(w.machines))]
 	if m.up() == nil {
-		w.loop.after(10*time.Millisecond, c.next)
+		c.think(10 * time.Millisecond)
 		return
 	}
 	burst := 1
@@ -44,42 +64,99 @@ func (c *client) next() {
 	for range burst {
 		w.issued++
 		k := &w.c.Keys[c.rand.IntN(len(w.c.Keys))]
-		levels := coordinator.Levels{R: k.R[c.rand.IntN(len(k.R))], W: k.W[c.rand.IntN(len(k.W))], Mode: coordinator.Strict}
-		c.submit(m, k.Commands[c.rand.IntN(len(k.Commands))], k.Name, levels)
+		levels := coordinator.Levels{R: k.R[c.rand.IntN(len(k.R))], W: k.W[c.rand.IntN(len(k.W))], Mode: k.Mode.of(c.id)}
+		command := k.Commands[c.rand.IntN(len(k.Commands))]
+		if !k.Idle {
+			c.submit(m, command, k.Name, levels)
+		}
+	}
+	if len(c.waiting) == 0 {
+		c.think(w.c.Think)
 	}
 }
+
+// ttl is how long the values of SETPX live.
+const ttl = 20 * time.Second
 
 // submit starts one operation.
 func (c *client) submit(m *machine, command, key string, levels coordinator.Levels) *Op {
 	w := c.w
 	o := &Op{ID: len(w.history), Client: c.id, Machine: m.name(), Command: command, Key: key, Levels: levels, At: time.Since(w.began)}
 	w.history = append(w.history, o)
-	args := [][]byte{[]byte(command), []byte(key)}
-	switch command {
-	case "set", "setnx", "getset", "append":
+	args := []string{command, key}
+	value := func() string {
 		o.Value = fmt.Sprintf("v%d|%s", o.ID, strings.Repeat("x", c.rand.IntN(300)))
-		if command == "append" {
-			o.Value = fmt.Sprintf("v%d;", o.ID)
-		}
-		args = append(args, []byte(o.Value))
+		return o.Value
+	}
+	switch command {
+	case "set", "setnx", "getset":
+		args = append(args, value())
+	case "setpx":
+		args = append(args, value(), "px", fmt.Sprint(ttl.Milliseconds()))
+	case "append":
+		o.Value = fmt.Sprintf("v%d;", o.ID)
+		args = append(args, o.Value)
+	case "incr", "del":
+		args = append(args, tag(o))
+	case "vget":
+		args = []string{"vclock", "get", key}
+	case "vset":
+		args = []string{"vclock", "set", key, c.held[key].context, value()}
+		o.Saw = slices.Clone(c.held[key].values)
+	case "vdel":
+		args = []string{"vclock", "del", key, c.held[key].context, tag(o)}
+		o.Saw = slices.Clone(c.held[key].values)
 	}
 	return c.send(m, o, args)
 }
 
+// tag is an argument that operations without a value carry, for the checks: they
+// do not look at it.
+func tag(o *Op) string { return fmt.Sprintf("v%d|", o.ID) }
+
+// operation names what the server does for a command.
+func operation(command string) string {
+	switch command {
+	case "setpx":
+		return "set"
+	case "vget", "vset", "vdel":
+		return "vclock|" + command[1:]
+	}
+	return command
+}
+
 // send brings an operation to a machine.
-func (c *client) send(m *machine, o *Op, args [][]byte) *Op {
+func (c *client) send(m *machine, o *Op, words []string) *Op {
 	w := c.w
-	node := m.up()
 	w.clock++
 	o.Call = w.clock
-	if node == nil {
+	if m.up() == nil {
 		o.Outcome, o.Err = Refused, errDead
 		c.returned(o)
 		return o
 	}
 	k := &call{client: c, op: o, process: m.process}
-	k.req = coordinator.Request{Op: w.ops[o.Command], Proto: 2, Key: []byte(o.Key), Args: args, Levels: o.Levels, Owner: k}
 	c.waiting = append(c.waiting, k)
+	arrive := func() { k.arrive(words) }
+	if !w.net.Hold(m.index, arrive) {
+		arrive()
+	}
+	return o
+}
+
+// arrive is when a request is read by its process, if that still runs.
+func (k *call) arrive(words []string) {
+	o, node := k.op, k.process.node
+	if node == nil || k.process.killed {
+		return
+	}
+	var args [][]byte
+	for _, word := range words {
+		args = append(args, []byte(word))
+	}
+	k.req = coordinator.Request{
+		Op: k.client.w.ops[operation(o.Command)], Proto: 2, Key: []byte(o.Key), Args: args, Levels: o.Levels, Owner: k,
+	}
 	node.Submit(&k.req)
 	for _, a := range append(args, k.req.Key) {
 		for i := range a {
@@ -87,20 +164,24 @@ func (c *client) send(m *machine, o *Op, args [][]byte) *Op {
 		}
 	}
 	node.EndTurn()
-	return o
 }
 
 // Complete implements coordinator.Completer. The reply leaves once the turn's
 // commit is done.
 func (k *call) Complete(*coordinator.Request) {
-	k.client.w.loop.after(0, func() {
+	w := k.client.w
+	w.loop.after(0, func() {
 		if k.process.node == nil || k.process.killed {
 			k.client.broke(k)
 			return
 		}
-		committed := func(err error) { k.client.w.loop.after(0, func() { k.client.answered(k, err) }) }
-		if k.process.node.OnCommitted(committed) {
-			k.client.answered(k, nil)
+		reply := func(err error) {
+			if leave := func() { k.client.answered(k, err) }; !w.net.Hold(k.process.machine.index, leave) {
+				leave()
+			}
+		}
+		if k.process.node.OnCommitted(func(err error) { w.loop.after(0, func() { reply(err) }) }) {
+			reply(nil)
 		}
 	})
 }
@@ -119,6 +200,15 @@ func (c *client) answered(k *call, err error) {
 		if o.Reply, o.Err = parseReply(k.req.Out); o.Err != nil {
 			c.w.fail("stands", "operation %d: %v", o.ID, o.Err)
 		}
+		if o.Reply.Error {
+			o.Outcome, o.Err = Refused, errors.New(o.Reply.Text)
+		}
+	}
+	if o.Outcome == Acknowledged && o.Command == "vget" {
+		if c.held == nil {
+			c.held = make(map[string]sight)
+		}
+		c.held[o.Key] = sight{o.Reply.Text, o.Reply.Values}
 	}
 	c.returned(o)
 }
@@ -151,7 +241,7 @@ func (c *client) returned(o *Op) {
 	}
 	w.note("%v", o)
 	if len(c.waiting) == 0 {
-		w.loop.after(time.Duration(c.rand.ExpFloat64()*float64(w.c.Think)), c.next)
+		c.think(w.c.Think)
 	}
 }
 

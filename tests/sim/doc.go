@@ -15,19 +15,57 @@
 // Deliveries, clients, replies and faults are events of one loop. It runs an event,
 // waits until every goroutine of the cluster is blocked, and goes on to the next.
 //
+// # A run
+//
+// A seed decides a Plan: more than ten minutes, in which the clients work for a few
+// rounds, with faults striking around each, and now and then one that lasts for
+// minutes. What is quiet costs little: ten minutes without work are a third of a
+// second. Then all faults end, the replicas must become level, and the machines
+// stop. Every minute, and at the end, all disks are looked at (look.go).
+//
+// # Faults
+//
+// See Fault. Messages are lost, doubled, overtaken and late (Trouble); ways are cut
+// in one direction or both, between two machines or groups; processes are paused,
+// stopped, killed between any two changes of their disks, in the middle of a turn,
+// or with their power, after which each unsynced page may be there or not; disks
+// are full for a while, rot, or are replaced by their image of minutes ago; clocks
+// are minutes wrong.
+//
+// A message that asks to run an operation is never doubled: that it runs at most
+// once is what a connection gives.
+//
+// # What clients are promised
+//
+// Strict, with R+W>N and 2W>N: operations on a key behave like one register, unless
+// a disk has lost what it held.
+//
+// Sloppy: nothing acknowledged is lost. A read may miss what others have written,
+// while machines that hold it cannot be reached. But once the faults have ended and
+// the replicas are level, each acknowledged write is either a sibling of its key,
+// or was replaced by a version whose node held it when that version was made, and
+// for which the same is true. So of two plain SETs made on two sides of a partition
+// both remain, and a GET shows the newer; the next plain SET replaces both. What an
+// acknowledged write has replaced or deleted does not return.
+//
 // # Invariants
 //
-// Each is a function of the history and of what the disks hold at the end; see
-// check.go and linear.go, and check_test.go for proof that each can fail.
+// Each is a function of the history, of the order of causes (past.go), and of what
+// the disks hold; see check.go, check_past.go, look.go and linear.go. The tests of
+// checks prove for each that it can fail.
 //
-//   - linearizable: operations on a key at levels with R+W>N and 2W>N behave like
-//     one register, also when faults make outcomes unknown
+//   - linearizable: see above; also when faults make outcomes unknown
 //   - fresh: with R+W>N alone, no read returns what was surely overwritten
-//   - acknowledged: a write that was acknowledged is there at the end, or was
-//     overwritten by one that had seen it; increments are all counted
+//   - acknowledged: see above; increments are all counted, and none twice
+//   - returned: what an acknowledged write has replaced is not there at the end
+//   - written: every value that is read was written to that key before
+//   - expired: no read returns a value after its deadline
+//   - context: a write with a context replaces only what its client had seen
+//   - siblings: of two siblings none had replaced the other
+//   - collected: where a tombstone was forgotten, no replica holds what it deleted
 //   - refused: what a client was told is not written is nowhere
 //   - dots: no two values have one dot, and no disk holds a dot nobody issued
-//   - equal: replicas of a quiet, repaired key hold the same bytes
+//   - equal: replicas of a quiet key hold the same bytes, and nobody else holds it
 //   - stands: every machine comes up again, and everything ends
 //
 // # Replay
@@ -38,4 +76,8 @@
 // same, but gossip draws from the process's own random source, and a long event
 // may be preempted. So a seed replays the schedule exactly and the run almost
 // always; a bug that is found once deserves a fixed schedule as its test.
+//
+// A seed that fails is made smaller (Shrink): faults, clients, operations, keys and
+// time are left out as long as it still fails. What remains is printed as one
+// command.
 package sim

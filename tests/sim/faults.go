@@ -2,13 +2,11 @@ package sim
 
 import (
 	"fmt"
+	"math/rand/v2"
 	"time"
 
 	"kvstore/storage"
-	"kvstore/storage/vfs"
 )
-
-func newDisk() *vfs.Mem { return vfs.NewMem() }
 
 // Fault is something that happens to machines and ends again.
 type Fault uint8
@@ -20,65 +18,111 @@ const (
 	OneWay
 	// Isolate keeps one machine apart from all others; clients still reach it.
 	Isolate
+	// Between keeps two machines apart that others still reach.
+	Between
+	// Pause stops a process, as SIGSTOP does, and lets it go on.
+	Pause
 	// Kill ends a process as kill -9 does.
 	Kill
 	// KillMidTurn does so between handling messages and committing them.
 	KillMidTurn
+	// KillMidWrite does so at one of the moments at which it changes its disk.
+	KillMidWrite
 	// Power cuts a machine's power. Unless each commit waits for the disk, only
-	// one machine loses writes at a time; see losesOne.
+	// one machine loses writes at a time; see mayLose.
 	Power
+	// PowerMidWrite does so at one of the moments at which it changes its disk.
+	PowerMidWrite
 	// Restart stops a process in order.
 	Restart
 	// Slow delays all that a machine sends and gets.
 	Slow
 	// Cut breaks a connection, which comes back at once.
 	Cut
+	// Full leaves no room on a machine's disk.
+	Full
+	// Ahead and Behind set a machine's clock minutes wrong.
+	Ahead
+	Behind
+	// Rot flips a bit in a table.
+	Rot
+	// Restore puts an old image of its disk into a machine.
+	Restore
+	faults
 )
 
 // String names the fault.
 func (f Fault) String() string {
-	return [...]string{"split", "one way", "isolate", "kill", "kill mid turn", "power", "restart", "slow", "cut"}[f]
+	return [...]string{
+		"split", "one way", "isolate", "between", "pause", "kill", "kill mid turn", "kill mid write", "power", "power mid write",
+		"restart", "slow", "cut", "full disk", "clock ahead", "clock behind", "rot", "restore",
+	}[f]
 }
 
-// scheduleFault lets the next fault come after a while, and so on.
-func (w *World) scheduleFault() {
-	if w.c.FaultEvery == 0 || len(w.c.Faults) == 0 {
+// strike lets a fault happen.
+func (w *World) strike(s Strike) {
+	if w.ending {
 		return
 	}
-	w.loop.after(time.Duration(w.rand.ExpFloat64()*float64(w.c.FaultEvery)), func() {
-		if w.ending {
-			return
-		}
-		f := w.c.Faults[w.rand.IntN(len(w.c.Faults))]
-		length := time.Duration((0.1 + w.rand.ExpFloat64()) * float64(w.c.FaultFor))
-		w.strike(f, w.rand.IntN(len(w.machines)), w.rand.Uint64(), length)
-		w.scheduleFault()
-	})
-}
-
-// strike lets a fault happen to machine a; draw decides what else there is.
-func (w *World) strike(f Fault, a int, draw uint64, length time.Duration) {
-	m := w.machines[a]
-	b := (a + 1 + int(draw%uint64(len(w.machines)-1))) % len(w.machines)
-	switch f {
-	case Split:
-		w.split(draw, length)
-	case Isolate:
-		w.split(1<<uint(a), length)
-	case OneWay:
-		w.note("fault: %s no longer reaches n%d, for %v", m.name(), b, length)
-		w.net.Block(a, b)
-		w.loop.after(length, func() { w.net.Unblock(a, b) })
+	w.struck[s.Fault]++
+	m := w.machines[s.Machine]
+	b := (s.Machine + 1 + int(s.Draw%uint64(max(len(w.machines)-1, 1)))) % len(w.machines)
+	switch s.Fault {
+	case Split, Isolate, OneWay, Between:
+		w.partition(s, b)
+	case Pause:
+		w.note("fault: %s is paused, for %v", m.name(), s.Length)
+		w.net.Pause(s.Machine)
+		w.loop.after(s.Length, func() { w.net.Resume(s.Machine) })
 	case Slow:
-		d := time.Duration(draw % uint64(400*time.Millisecond))
-		w.note("fault: %s is slow by %v, for %v", m.name(), d, length)
-		w.net.Slow(a, d)
-		w.loop.after(length, func() { w.net.Slow(a, 0) })
+		d := time.Duration(s.Draw % uint64(400*time.Millisecond))
+		w.note("fault: %s is slow by %v, for %v", m.name(), d, s.Length)
+		w.net.Slow(s.Machine, d)
+		w.loop.after(s.Length, func() { w.net.Slow(s.Machine, 0) })
 	case Cut:
 		w.note("fault: connection of %s and n%d breaks", m.name(), b)
-		w.net.Cut(a, b)
+		w.net.Cut(s.Machine, b)
+	case Full:
+		room := int64(s.Draw % (32 << 10))
+		w.note("fault: the disk of %s has %d bytes left, for %v", m.name(), room, s.Length)
+		m.disk.SetCapacity(m.disk.Used() + room)
+		w.loop.after(s.Length, func() { m.disk.SetCapacity(-1) })
+	case Ahead, Behind:
+		w.misset(s, m)
+	case Rot:
+		if w.mayLose(m, true) && m.rot(s.Draw) {
+			m.behind = true
+		}
+	case Restore:
+		w.restore(s, m)
 	default:
-		w.takeDown(f, m, length)
+		w.takeDown(s, m)
+	}
+}
+
+// misset sets a machine's clock wrong, and right again.
+func (w *World) misset(s Strike, m *machine) {
+	by := time.Minute + time.Duration(s.Draw%uint64(5*time.Minute))
+	if s.Fault == Behind {
+		by = -by
+	}
+	w.note("fault: the clock of %s is wrong by %v, for %v", m.name(), by, s.Length)
+	m.setClock(m.right + by)
+	w.loop.after(s.Length, func() { m.setClock(m.right) })
+}
+
+// partition keeps machines apart.
+func (w *World) partition(s Strike, b int) {
+	a := s.Machine
+	switch s.Fault {
+	case Split:
+		w.split(s.Draw, s.Length)
+	case Isolate:
+		w.split(1<<uint(a), s.Length)
+	case OneWay:
+		w.block(fmt.Sprintf("n%d no longer reaches n%d", a, b), [][2]int{{a, b}}, s.Length)
+	case Between:
+		w.block(fmt.Sprintf("between n%d and n%d nothing passes", a, b), [][2]int{{a, b}, {b, a}}, s.Length)
 	}
 }
 
@@ -94,67 +138,108 @@ func (w *World) split(set uint64, length time.Duration) {
 			}
 		}
 	}
-	w.note("fault: between%s and%s nothing passes, for %v", groups[0], groups[1], length)
-	for _, c := range cut {
-		w.net.Block(c[0], c[1])
+	w.block(fmt.Sprintf("between%s and%s nothing passes", groups[0], groups[1]), cut, length)
+}
+
+// block stops what passes along some ways, for a time.
+func (w *World) block(what string, ways [][2]int, length time.Duration) {
+	w.note("fault: %s, for %v", what, length)
+	for _, way := range ways {
+		w.net.Block(way[0], way[1])
 	}
 	w.loop.after(length, func() {
-		for _, c := range cut {
-			w.net.Unblock(c[0], c[1])
+		for _, way := range ways {
+			w.net.Unblock(way[0], way[1])
 		}
 	})
 }
 
 // takeDown ends a machine's process and starts another after a while.
-func (w *World) takeDown(f Fault, m *machine, length time.Duration) {
-	down := 0
-	for _, other := range w.machines {
-		if !other.wanted {
-			down++
-		}
-	}
-	if down >= w.c.MaxDown || !m.wanted || m.process == nil {
+func (w *World) takeDown(s Strike, m *machine) {
+	if w.down() >= w.c.MaxDown || !m.wanted || m.process == nil {
 		return
 	}
-	if f == Power && !w.losesOne(m) {
+	if (s.Fault == Power || s.Fault == PowerMidWrite) && !w.mayLose(m, false) {
 		return
 	}
 	m.wanted = false
-	back := func() { w.loop.after(length, m.start) }
-	switch f {
+	p := m.process
+	switch s.Fault {
 	case Kill:
 		m.kill()
-		back()
 	case KillMidTurn:
-		p := m.process
 		w.net.Doom(m.index, func() {
 			if m.process == p {
 				m.kill()
 			}
-			back()
 		})
+	case KillMidWrite, PowerMidWrite:
+		t := &trap{power: s.Fault == PowerMidWrite, rand: rand.New(rand.NewPCG(s.Draw, 1))}
+		t.left.Store(1 + int64(s.Draw%40))
+		w.note("fault: %s will end at its %d. change of its disk", m.name(), t.left.Load())
+		p.trap.Store(t)
+		if t.power {
+			m.lostAt = time.Now().Add(s.Length) // until then it may happen
+		}
 	case Power:
 		m.cutPower()
-		w.lost++
-		back()
 	case Restart:
-		m.stop(back)
+		m.stop(func() { w.loop.after(s.Length, m.start) })
+		return
 	}
+	w.loop.after(s.Length, func() {
+		w.net.Doom(m.index, nil)
+		p.trap.Store(nil)
+		m.start()
+	})
+}
+
+// down counts the machines that are not to be up.
+func (w *World) down() (n int) {
+	for _, m := range w.machines {
+		if !m.wanted {
+			n++
+		}
+	}
+	return n
+}
+
+// restore takes an image of a machine's disk, and later puts it in the place of
+// the disk. What was written between is lost there.
+func (w *World) restore(s Strike, m *machine) {
+	image := m.disk.Clone()
+	w.note("fault: an image is taken of the disk of %s", m.name())
+	w.loop.after(s.Length, func() {
+		if w.ending || w.down() >= w.c.MaxDown || m.process == nil || !w.mayLose(m, true) {
+			return
+		}
+		w.note("fault: %s gets the image of %v ago", m.name(), s.Length)
+		m.wanted, m.behind = false, true
+		m.disk.Kill()
+		m.lostPower()
+		m.disk = image
+		w.loop.after(5*time.Second, m.start)
+	})
 }
 
 // onlyOne is how long after a loss of power another machine may lose its: by
 // then what the others hold in common is on their disks.
 const onlyOne = 3 * time.Second
 
-// losesOne reports whether no other machine has lost writes a moment ago.
-func (w *World) losesOne(m *machine) bool {
-	if w.c.Storage.Fsync == storage.SyncAlways {
+// mayLose reports whether a machine may lose writes: no other has lost some of
+// which there might be only one copy left. A loss of power takes the last second,
+// a loss beyond that lasts until all replicas are seen to be level.
+func (w *World) mayLose(m *machine, much bool) bool {
+	if !much && w.c.Storage.Fsync == storage.SyncAlways {
 		return true
 	}
 	for _, other := range w.machines {
-		if other != m && !other.lostAt.IsZero() && time.Since(other.lostAt) < onlyOne {
+		if other == m {
+			continue
+		}
+		if other.behind || !other.lostAt.IsZero() && time.Since(other.lostAt) < onlyOne {
 			return false
 		}
 	}
-	return true
+	return !much || w.look() && w.level()
 }

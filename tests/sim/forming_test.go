@@ -3,6 +3,7 @@ package sim
 import (
 	"errors"
 	"fmt"
+	"math/rand/v2"
 	"os"
 	"runtime"
 	"testing"
@@ -46,12 +47,17 @@ func TestSimForming(t *testing.T) {
 		c.Faults = []Fault{Kill, Kill, KillMidTurn, Restart, Cut, Cut, Split, OneWay, Isolate}
 		c.FaultEvery, c.FaultFor = 80*time.Millisecond, 300*time.Millisecond
 		c.MaxDown = c.Machines
+		r := rand.New(rand.NewPCG(c.Seed, 5))
+		c.Plan.Strikes = nil
+		c.Plan.drawStrikes(&c, r, 0, 3*time.Second)
 		t.Run(fmt.Sprint(seed), func(t *testing.T) {
 			forming(t, c, func(s *scene) {
 				for _, m := range s.machines {
 					m.start()
 				}
-				s.scheduleFault()
+				for _, strike := range c.Plan.Strikes {
+					s.loop.after(strike.At, func() { s.strike(strike) })
+				}
 				s.pass(3 * time.Second)
 				if !s.settle() {
 					return

@@ -5,9 +5,10 @@ import (
 	"errors"
 	"fmt"
 	"slices"
-	"strconv"
 	"strings"
 	"time"
+
+	"github.com/tidwall/redcon"
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/version"
@@ -33,7 +34,8 @@ type Op struct {
 	Machine    string
 	Command    string // lower case
 	Key        string
-	Value      string // what it writes; no other operation writes the same
+	Value      string   // what it writes; no other operation writes the same
+	Saw        []string // the values its context has seen, of VCLOCK SET and DEL
 	Levels     coordinator.Levels
 	// Call and Return order the operations of all clients as they were seen
 	// from outside; Return is Never while the outcome is unknown.
@@ -49,31 +51,36 @@ const Never = int64(1) << 62
 
 // Reply is a reply of the server.
 type Reply struct {
-	Nil  bool
-	Text string // a bulk string, status, error or the digits of an integer
+	Nil    bool
+	Error  bool
+	Text   string   // a bulk string, status, error, context or the digits of an integer
+	Values []string // of VCLOCK GET, whose Text is the context
 }
 
-// parseReply reads a reply of one value in RESP2.
+// parseReply reads a reply in RESP2: one value, or a context and values.
 func parseReply(b []byte) (Reply, error) {
-	end := bytes.Index(b, []byte("\r\n"))
-	if end < 1 {
+	n, r := redcon.ReadNextRESP(b)
+	if n == 0 || n != len(b) {
 		return Reply{}, fmt.Errorf("reply %q", b)
 	}
-	head, rest := string(b[1:end]), b[end+2:]
-	switch b[0] {
-	case '+', ':', '-':
-		return Reply{Text: head}, nil
-	case '$':
-		n, err := strconv.Atoi(head)
-		if err == nil && n < 0 {
-			return Reply{Nil: true}, nil
-		}
-		if err != nil || n > len(rest)-2 {
-			return Reply{}, fmt.Errorf("reply %q", b)
-		}
-		return Reply{Text: string(rest[:n])}, nil
+	if r.Type != redcon.Array {
+		return Reply{Nil: r.Type == redcon.Bulk && bytes.HasPrefix(r.Raw, []byte("$-1")), Error: r.Type == redcon.Error, Text: r.String()}, nil
 	}
-	return Reply{}, fmt.Errorf("reply %q", b)
+	var parts []redcon.RESP
+	reply := Reply{}
+	r.ForEach(func(r redcon.RESP) bool {
+		parts = append(parts, r)
+		return true
+	})
+	if len(parts) != 2 {
+		return Reply{}, fmt.Errorf("reply %q", b)
+	}
+	parts[1].ForEach(func(r redcon.RESP) bool {
+		reply.Values = append(reply.Values, r.String())
+		return true
+	})
+	reply.Text, reply.Nil = parts[0].String(), len(reply.Values) == 0
+	return reply, nil
 }
 
 // outcomeOf says what a client may conclude of an error.
@@ -82,14 +89,15 @@ func outcomeOf(err error) Outcome {
 	case err == nil:
 		return Acknowledged
 	case errors.Is(err, coordinator.ErrNoQuorum), errors.Is(err, coordinator.ErrOverloaded),
-		errors.Is(err, coordinator.ErrLevel), errors.Is(err, coordinator.ErrNotReady):
+		errors.Is(err, coordinator.ErrLevel), errors.Is(err, coordinator.ErrNotReady),
+		errors.Is(err, coordinator.ErrFull), errors.Is(err, coordinator.ErrReadOnly):
 		return Refused
 	}
 	return Unknown
 }
 
 // reads reports whether the operation changes nothing.
-func (o *Op) reads() bool { return o.Command == "get" }
+func (o *Op) reads() bool { return o.Command == "get" || o.Command == "vget" }
 
 func (o *Op) String() string {
 	return fmt.Sprintf("%5d  c%-2d %-3s %9.4f-%9.4f  %-7s %-4s %-28s r=%v w=%v: %s",
@@ -104,6 +112,12 @@ func (o *Op) result() string {
 		return "unknown (the connection broke)"
 	case o.Reply.Nil:
 		return "nil"
+	case o.Command == "vget":
+		var values []string
+		for _, v := range o.Reply.Values {
+			values = append(values, brief(v))
+		}
+		return fmt.Sprint(values)
 	}
 	return brief(o.Reply.Text)
 }
@@ -116,19 +130,14 @@ func brief(s string) string {
 	return s
 }
 
-// Written is one version that some node made: what one dot stands for.
-type Written struct {
-	Key     string
-	Kind    version.Kind
-	Payload string
-}
-
 // Result is what a run left for the checks.
 type Result struct {
 	Config  Config
 	History []*Op
 	// Dots are all versions ever made.
-	Dots map[version.Dot]Written
+	Dots past
+	// Stored are those that were seen on a disk, or replaced by another.
+	Stored map[version.Dot]bool
 	// Disks are the objects on each machine's disk at the end, encoded, by key.
 	Disks []map[string][]byte
 	// Replicas are the machines that hold each key of the history.
@@ -141,6 +150,10 @@ type Result struct {
 	Metrics map[string]uint64
 	// Lost counts losses of power that took unsynced writes with them.
 	Lost int
+	// Struck counts the faults by their kind.
+	Struck [faults]int
+	// Began and Ended are by the simulated clock.
+	Began, Ended time.Time
 }
 
 // Violation is an invariant that did not hold.

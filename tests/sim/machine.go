@@ -2,9 +2,9 @@ package sim
 
 import (
 	"context"
-	"errors"
 	"fmt"
 	"math/rand/v2"
+	"sync/atomic"
 	"time"
 
 	"github.com/rs/zerolog"
@@ -13,7 +13,6 @@ import (
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/rpc"
-	"kvstore/storage"
 	"kvstore/storage/vfs"
 )
 
@@ -25,12 +24,17 @@ type machine struct {
 	disk  *vfs.Mem
 	boots int // loss of power so far; names the boot
 	skew  time.Duration
-	rand  *rand.Rand // of its disk's losses
+	right time.Duration // the skew while its clock goes as it should
+	rand  *rand.Rand    // of its disk's losses
 
-	process *process // nil while it is down
+	process *process    // nil while it is down
+	known   ring.NodeID // of its node, once it was open
 	lives   int
 	wanted  bool // it is to be up
 	lostAt  time.Time
+	// behind says that it has lost more than what was not synced, and that
+	// nobody has seen it level with the others since.
+	behind bool
 }
 
 // process is one life of a machine's server.
@@ -41,6 +45,7 @@ type process struct {
 	rpc     *Transport
 	gossip  *gossipEnd
 	killed  bool
+	trap    atomic.Pointer[trap]
 }
 
 func (m *machine) name() string            { return fmt.Sprintf("n%d", m.index) }
@@ -54,7 +59,7 @@ func (m *machine) options(p *process) cluster.Options {
 	w := m.w
 	o := cluster.Options{
 		Dir: directory, Storage: w.c.Storage,
-		Name: m.name(), ClusterName: "sim", Rack: fmt.Sprintf("r%d", m.index),
+		Name: m.name(), ClusterName: "sim", Rack: m.rack(),
 		Gossip: m.addr("7946"), RPC: m.addr("7000"), Client: m.addr("6379"),
 		Partitions: w.c.Partitions, Ops: w.ops, Logger: zerolog.Nop(),
 		Replication: cluster.Replication{
@@ -71,8 +76,9 @@ func (m *machine) options(p *process) cluster.Options {
 		GossipTransport: p.gossip,
 		BootID:          fmt.Sprintf("boot-%d", m.boots),
 		Now:             func() time.Time { return time.Now().Add(m.skew) },
+		Mended:          w.mended,
 	}
-	o.Storage.FS = m.disk.View()
+	o.Storage.FS = &vfs.Faulty{FS: m.disk.View(), Inject: p.inject}
 	if w.c.Log != nil {
 		o.Logger = zerolog.New(zerolog.ConsoleWriter{Out: w.c.Log, NoColor: true, TimeFormat: "05.000"}).With().Timestamp().Str("on", m.name()).Logger()
 	}
@@ -80,6 +86,13 @@ func (m *machine) options(p *process) cluster.Options {
 		o.Join = []string{w.machines[0].addr("7946")}
 	}
 	return o
+}
+
+func (m *machine) rack() string {
+	if m.w.c.Racks > 0 {
+		return fmt.Sprintf("r%d", m.index%m.w.c.Racks)
+	}
+	return fmt.Sprintf("r%d", m.index)
 }
 
 // start starts a process. Opening takes its time; opened is its end.
@@ -112,11 +125,22 @@ func (m *machine) opened(p *process, node *cluster.Node, err error) {
 		}
 		return
 	}
-	if err != nil {
+	switch {
+	case err == nil:
+	case m.excused(err):
+		m.w.note("%s does not start: %v", m.name(), err)
+		m.end(time.Millisecond)
+		m.w.loop.after(5*time.Second, func() {
+			if m.wanted {
+				m.start()
+			}
+		})
+		return
+	default:
 		m.w.fail("stands", "machine %s does not start: %v", m.name(), err)
 		return
 	}
-	p.node = node
+	p.node, m.known = node, node.Self().ID
 	m.w.note("%s is open, %v incarnation %x", m.name(), node.Self().ID, node.Self().Incarnation)
 }
 
@@ -152,7 +176,13 @@ func (m *machine) kill() {
 func (m *machine) cutPower() {
 	m.w.note("%s loses power", m.name())
 	m.disk.Crash(m.rand)
+	m.lostPower()
+}
+
+// lostPower ends the process after its disk has lost what was not synced.
+func (m *machine) lostPower() {
 	m.boots++
+	m.w.lost++
 	m.lostAt = time.Now()
 	m.end(silence)
 }
@@ -165,6 +195,7 @@ func (m *machine) end(noticed time.Duration) {
 	}
 	m.process = nil
 	p.killed = true
+	m.w.net.Forget(m.index)
 	if p.rpc != nil {
 		p.rpc.kill(noticed)
 	}
@@ -192,7 +223,7 @@ func (m *machine) stop(done func()) {
 		m.w.loop.after(0, func() {
 			if m.process == p {
 				m.process = nil
-				if err != nil {
+				if err != nil && !m.excused(err) {
 					m.w.fail("stands", "machine %s does not stop in order: %v", m.name(), err)
 				}
 			}
@@ -205,22 +236,4 @@ func (m *machine) stop(done func()) {
 // bury ends the goroutines of a killed process. Whatever they still try fails.
 func (w *World) bury(node *cluster.Node) {
 	w.background.Go(func() { _ = node.Shutdown(context.Background()) })
-}
-
-// contents reads what a machine that is down has on its disk.
-func (m *machine) contents(each func(key, value []byte) error) error {
-	o := m.w.c.Storage
-	o.FS = m.disk.View()
-	db, err := storage.Open(directory, o)
-	if err != nil {
-		return err
-	}
-	it, err := db.NewIter(storage.IterOptions{Upper: []byte{0x40}})
-	if err != nil {
-		return errors.Join(err, db.Close())
-	}
-	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		err = each(it.Key(), it.Value())
-	}
-	return errors.Join(err, it.Err(), it.Close(), db.Close())
 }

@@ -43,6 +43,7 @@ type Network struct {
 	blocked    map[[2]int]bool            // guarded by mu: by machine, from and to
 	slow       map[int]time.Duration      // guarded by mu: extra delay of a machine's messages
 	doomed     map[int]func()             // guarded by mu: called in the middle of a machine's next batch
+	paused     map[int]*pause             // guarded by mu: by machine
 	lastCaller uint64                     // guarded by mu
 }
 
@@ -79,11 +80,15 @@ func newNetwork(l *loop, seed uint64) *Network {
 		transports: make(map[ring.NodeID]*Transport), listening: make(map[string]*Transport),
 		pairs: make(map[[2]ring.NodeID]*pair), links: make(map[linkKey]*link),
 		blocked: make(map[[2]int]bool), slow: make(map[int]time.Duration), doomed: make(map[int]func()),
+		paused: make(map[int]*pause),
 	}
 }
 
-// Calm ends all trouble with messages, and dooms nobody any more.
-func (n *Network) Calm() {
+// Calm ends all trouble with messages and all pauses, and dooms nobody any more.
+func (n *Network) Calm(machines int) {
+	for m := range machines {
+		n.Resume(m)
+	}
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	n.trouble = Trouble{}
@@ -106,7 +111,7 @@ func (n *Network) Slow(machine int, d time.Duration) {
 }
 
 // Doom calls kill when the machine has handled its next messages and before they
-// are committed.
+// are committed; nil lets it live.
 func (n *Network) Doom(machine int, kill func()) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
@@ -144,7 +149,7 @@ func (n *Network) Unblock(from, to int) {
 func (n *Network) Blocked(from, to int) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.blocked[[2]int{from, to}]
+	return n.blocked[[2]int{from, to}] || n.paused[from] != nil || n.paused[to] != nil
 }
 
 // joins reports whether the session is between two machines.
@@ -222,7 +227,8 @@ func (n *Network) connect(a, b *Transport, within time.Duration) {
 // connectable reports whether two can be connected now. The caller holds mu.
 func (n *Network) connectable(a, b *Transport) bool {
 	return a.peers[b.id] && b.peers[a.id] && n.transports[a.id] == a && n.transports[b.id] == b &&
-		!n.blocked[[2]int{a.machine, b.machine}] && !n.blocked[[2]int{b.machine, a.machine}]
+		!n.blocked[[2]int{a.machine, b.machine}] && !n.blocked[[2]int{b.machine, a.machine}] &&
+		n.paused[a.machine] == nil && n.paused[b.machine] == nil
 }
 
 // establish makes the session, of whoever runs under these ids now.
@@ -244,7 +250,7 @@ func (n *Network) establish(p *pair, ida, idb ring.NodeID) {
 func (n *Network) tellUp(s *session, end int) {
 	n.mu.Lock()
 	t, other := s.ends[end], s.ends[1-end]
-	if s.over || t.closed {
+	if s.over || t.closed || n.hold(t.machine, func() { n.tellUp(s, end) }) {
 		n.mu.Unlock()
 		return
 	}
@@ -267,6 +273,10 @@ func (n *Network) end(s *session, reason error, within time.Duration) {
 func (n *Network) tellDown(s *session, end int, reason error) {
 	n.mu.Lock()
 	t, other := s.ends[end], s.ends[1-end]
+	if !t.closed && n.hold(t.machine, func() { n.tellDown(s, end, reason) }) {
+		n.mu.Unlock()
+		return
+	}
 	tell := s.up[end] && !s.told[end] && !t.closed
 	s.told[end] = true
 	if t.sending[other.id] == s {
@@ -313,6 +323,15 @@ func (n *Network) transmit(t *Transport, flushed []outgoing) {
 // schedule decides when messages arrive. Those without trouble arrive in order
 // and as one batch. The caller holds mu.
 func (n *Network) schedule(t *Transport, s *session, class rpc.Class, messages []outgoing) {
+	if later := func() {
+		n.mu.Lock()
+		defer n.mu.Unlock()
+		if !s.over { // else the peer has given the connection up
+			n.schedule(t, s, class, messages)
+		}
+	}; n.hold(t.machine, later) {
+		return
+	}
 	to := s.ends[0]
 	if to == t {
 		to = s.ends[1]
@@ -360,6 +379,10 @@ func (n *Network) schedule(t *Transport, s *session, class rpc.Class, messages [
 // deliver hands a batch to its receiver, if nothing has come between.
 func (n *Network) deliver(s *session, from, to *Transport, batch [][]byte) {
 	n.mu.Lock()
+	if !to.closed && !n.blocked[[2]int{from.machine, to.machine}] && n.hold(to.machine, func() { n.deliver(s, from, to, batch) }) {
+		n.mu.Unlock()
+		return
+	}
 	l := n.link(from.machine, to.machine, rpc.Foreground)
 	lost := to.closed || n.blocked[[2]int{from.machine, to.machine}] ||
 		s.over && l.rand.IntN(2) == 0 // what was read from the socket before its end is still handled

@@ -1,7 +1,9 @@
 package sim
 
 import (
+	"fmt"
 	"math/rand/v2"
+	"slices"
 	"time"
 
 	"kvstore/cluster/coordinator"
@@ -23,26 +25,66 @@ var (
 
 // disturbed are the keys of runs with faults.
 func disturbed() []KeySpec {
-	return []KeySpec{
-		{"q1", register3, majority, majority, Linear},
-		{"q2", []string{"set", "get"}, majority, majority, Linear},
-		{"q3", []string{"set", "set", "set", "get"}, majority, majority, Linear},
-		{"all", []string{"set", "get", "get"}, single, every, Fresh},
-		{"weak", []string{"set", "set", "get"}, single, single, Kept},
-		{"n1", []string{"incr", "incr", "get"}, majority, majority, Counted},
-		{"n2", []string{"incr"}, majority, single, Counted},
+	return append([]KeySpec{
+		{Name: "q1", Commands: register3, R: majority, W: majority, Check: Linear},
+		{Name: "q2", Commands: []string{"set", "get"}, R: majority, W: majority, Check: Linear},
+		{Name: "q3", Commands: []string{"set", "set", "set", "get"}, R: majority, W: majority, Check: Linear},
+		{Name: "all", Commands: []string{"set", "get", "get"}, R: single, W: every, Check: Fresh},
+		{Name: "weak", Commands: []string{"set", "set", "get"}, R: single, W: single},
+		{Name: "n1", Commands: []string{"incr", "incr", "get"}, R: majority, W: majority, Check: Counted},
+		{Name: "n2", Commands: []string{"incr"}, R: majority, W: single, Check: Counted},
+		{Name: "v1", Commands: []string{"vget", "vget", "vset", "vset", "vdel"}, R: majority, W: majority},
+		{Name: "x1", Commands: []string{"setpx", "get", "setpx", "get", "del"}, R: majority, W: majority},
+	}, sloppy()...)
+}
+
+// sloppy are keys whose clients let others stand in for replicas.
+func sloppy() []KeySpec {
+	return append([]KeySpec{
+		{Name: "s1", Commands: register3, R: majority, W: majority, Mode: Sloppily},
+		{Name: "s2", Commands: []string{"incr", "incr", "get"}, R: majority, W: majority, Check: Counted, Mode: Sloppily},
+		{Name: "s3", Commands: []string{"vget", "vget", "vset", "vset", "vdel"}, R: majority, W: majority, Mode: Sloppily},
+		{Name: "s4", Commands: []string{"setpx", "get", "set", "del"}, R: majority, W: majority, Mode: Mixed},
+	}, elements("e", 8, Mixed)...)
+}
+
+// elements are the elements of a set: keys that are added and removed.
+func elements(name string, n int, mode Modes) (keys []KeySpec) {
+	for i := range n {
+		keys = append(keys, KeySpec{Name: fmt.Sprintf("%s%d", name, i), Commands: []string{"set", "del", "get"}, R: majority, W: majority, Mode: mode})
 	}
+	return keys
 }
 
 // calm are the keys of runs in which every operation is atomic.
 func calm() []KeySpec {
 	return []KeySpec{
-		{"r1", []string{"set", "get", "del", "setnx", "getset", "append"}, majority, majority, Atomic},
-		{"r2", []string{"incr", "incr", "get"}, majority, majority, Atomic},
-		{"r3", []string{"setnx", "del", "get"}, majority, majority, Atomic},
-		{"r4", []string{"append", "append", "get"}, majority, majority, Atomic},
-		{"q1", register3, majority, majority, Linear},
+		{Name: "r1", Commands: []string{"set", "get", "del", "setnx", "getset", "append"}, R: majority, W: majority, Check: Atomic},
+		{Name: "r2", Commands: []string{"incr", "incr", "get"}, R: majority, W: majority, Check: Atomic},
+		{Name: "r3", Commands: []string{"setnx", "del", "get"}, R: majority, W: majority, Check: Atomic},
+		{Name: "r4", Commands: []string{"append", "append", "get"}, R: majority, W: majority, Check: Atomic},
+		{Name: "q1", Commands: register3, R: majority, W: majority, Check: Linear},
 	}
+}
+
+// lossy makes keys fit for runs in which a machine loses what it has written. A
+// copy that is lost is a copy that quorums may not meet: what two machines have
+// acknowledged remains, but may be out of sight until it is repaired.
+func lossy(c *Config) {
+	for i := range c.Keys {
+		k := &c.Keys[i]
+		if k.Check == Linear || k.Check == Fresh {
+			k.Check = Kept
+		}
+		if slices.Equal(k.W, single) {
+			k.W = majority
+		}
+	}
+}
+
+// five spreads the replicas over some of five machines.
+func five(c *Config, r *rand.Rand) {
+	c.Machines, c.MaxDown, c.Racks = 5, 2, []int{0, 3}[r.IntN(2)]
 }
 
 // profiles are drawn in turn by the seed.
@@ -54,60 +96,78 @@ func profiles() []profile {
 			c.Machines = 1 + r.IntN(5)
 		}},
 		{"partitions", func(c *Config, _ *rand.Rand) {
-			c.Faults = []Fault{Split, Split, OneWay, Isolate, Cut}
+			c.Faults = []Fault{Split, Split, OneWay, Isolate, Between, Cut, Pause}
 		}},
 		{"kills", func(c *Config, _ *rand.Rand) {
-			c.Faults = []Fault{Kill, Kill, KillMidTurn, Restart}
+			c.Faults = []Fault{Kill, Kill, KillMidTurn, KillMidWrite, Restart}
 		}},
 		{"power, fsync always", func(c *Config, _ *rand.Rand) {
 			c.Storage.Fsync = storage.SyncAlways
-			c.Faults = []Fault{Power, Power, Kill}
+			c.Faults = []Fault{Power, Power, PowerMidWrite, PowerMidWrite, KillMidWrite}
 			c.MaxDown = 3
 		}},
 		{"power, one at a time", func(c *Config, _ *rand.Rand) {
-			c.Faults = []Fault{Power}
-			// A copy that is lost is a copy that quorums may not meet: what is
-			// acknowledged remains, but may be out of sight until repaired.
-			for i := range c.Keys {
-				if c.Keys[i].Check == Linear || c.Keys[i].Check == Fresh {
-					c.Keys[i].Check = Kept
-				}
-			}
-			c.Keys[4].W, c.Keys[6].W = majority, majority
+			c.Faults = []Fault{Power, PowerMidWrite}
+			lossy(c)
 		}},
 		{"unreliable network", func(c *Config, _ *rand.Rand) {
 			c.Trouble = Trouble{Drop: 0.03, Duplicate: 0.05, Reorder: 0.1, Late: 0.03}
 			c.Faults = []Fault{Slow, Cut}
 		}},
 		{"everything, five machines", func(c *Config, r *rand.Rand) {
-			c.Machines = 5
-			c.MaxDown = 2
+			five(c, r)
 			c.Trouble = Trouble{Drop: 0.01, Duplicate: 0.02, Reorder: 0.05, Late: 0.01}
-			c.Faults = []Fault{Split, OneWay, Isolate, Cut, Slow, Kill, KillMidTurn, Restart}
+			c.Faults = []Fault{Split, OneWay, Isolate, Between, Cut, Slow, Pause, Kill, KillMidTurn, KillMidWrite, Restart, Full, Ahead, Behind}
 			if r.IntN(2) == 0 {
 				c.Storage.Fsync = storage.SyncAlways
-				c.Faults = append(c.Faults, Power)
+				c.Faults = append(c.Faults, Power, PowerMidWrite)
 			}
 		}},
-		{"storm", func(c *Config, r *rand.Rand) {
-			// Two keys, and never a quiet moment.
-			exact := []coordinator.Level{coordinator.Quorum}
-			c.Keys = []KeySpec{
-				{"q1", []string{"set", "get", "get"}, exact, exact, Linear},
-				{"q2", []string{"set", "set", "get", "del"}, exact, exact, Linear},
-			}
-			c.Think = 20 * time.Millisecond
-			c.FaultEvery = time.Duration(50+r.IntN(300)) * time.Millisecond
-			c.FaultFor = time.Duration(50+r.IntN(600)) * time.Millisecond
-			c.Trouble = Trouble{Drop: 0.03 * r.Float64(), Duplicate: 0.02, Reorder: 0.2, Late: 0.02}
-			c.Faults = []Fault{Split, OneWay, OneWay, Isolate, Cut, Cut, Cut, Slow, Kill, KillMidTurn}
-			c.Skew = 200 * time.Millisecond
-		}},
+		{"storm", storm},
 		{"everything", func(c *Config, r *rand.Rand) {
 			c.Trouble = Trouble{Drop: 0.005, Late: 0.01}
-			c.Faults = []Fault{Split, OneWay, Isolate, Cut, Slow, Kill, KillMidTurn, Restart}
+			c.Faults = []Fault{Split, OneWay, Isolate, Between, Cut, Slow, Pause, Kill, KillMidTurn, KillMidWrite, Restart, Full}
+		}},
+		{"long absences, five machines", func(c *Config, r *rand.Rand) {
+			five(c, r)
+			c.Faults = []Fault{Isolate, Kill, Pause, Split}
+			c.FaultEvery, c.FaultFor = 10*time.Second, 2*time.Minute
+		}},
+		{"full disks", func(c *Config, _ *rand.Rand) {
+			c.Faults = []Fault{Full, Full, Kill, Restart, Cut}
+			c.FaultFor *= 2
+		}},
+		{"wrong clocks", func(c *Config, r *rand.Rand) {
+			if r.IntN(2) == 0 {
+				five(c, r)
+			}
+			c.Faults = []Fault{Ahead, Behind, Kill, Restart, Isolate}
+			c.FaultFor *= 4
+		}},
+		{"old disks", func(c *Config, r *rand.Rand) {
+			if r.IntN(2) == 0 {
+				five(c, r)
+			}
+			c.Faults = []Fault{Cut, Kill, Between}
+			c.Rare = []Fault{Restore}
+			lossy(c)
 		}},
 	}
+}
+
+// storm works on two keys, and never has a quiet moment.
+func storm(c *Config, r *rand.Rand) {
+	exact := []coordinator.Level{coordinator.Quorum}
+	c.Keys = []KeySpec{
+		{Name: "q1", Commands: []string{"set", "get", "get"}, R: exact, W: exact, Check: Linear},
+		{Name: "q2", Commands: []string{"set", "set", "get", "del"}, R: exact, W: exact, Check: Linear},
+	}
+	c.Think = 20 * time.Millisecond
+	c.FaultEvery = time.Duration(50+r.IntN(300)) * time.Millisecond
+	c.FaultFor = time.Duration(50+r.IntN(600)) * time.Millisecond
+	c.Trouble = Trouble{Drop: 0.03 * r.Float64(), Duplicate: 0.02, Reorder: 0.2, Late: 0.02}
+	c.Faults = []Fault{Split, OneWay, OneWay, Isolate, Cut, Cut, Cut, Slow, Kill, KillMidTurn, KillMidWrite, Pause}
+	c.Skew = 200 * time.Millisecond
 }
 
 // FromSeed is the configuration of a seed.
@@ -117,7 +177,7 @@ func FromSeed(seed uint64) Config {
 	p := all[seed%uint64(len(all))]
 	c := Config{
 		Seed: seed, Profile: p.name, Machines: 3, N: 3, Partitions: 16, Keys: disturbed(),
-		Clients: 3 + r.IntN(5), Ops: 300 + r.IntN(200), Think: time.Duration(20+r.IntN(150)) * time.Millisecond,
+		Clients: 3 + r.IntN(5), Ops: 400 + r.IntN(300), Think: time.Duration(20+r.IntN(150)) * time.Millisecond,
 		FaultEvery: time.Duration(500+r.IntN(2500)) * time.Millisecond, FaultFor: time.Duration(200+r.IntN(3000)) * time.Millisecond,
 		MaxDown: 1 + r.IntN(2), Skew: time.Duration(r.IntN(150)+1) * time.Millisecond,
 		Storage: storage.Options{
@@ -127,5 +187,6 @@ func FromSeed(seed uint64) Config {
 		},
 	}
 	p.change(&c, r)
+	c.Plan = drawPlan(&c, r)
 	return c
 }

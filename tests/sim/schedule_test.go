@@ -31,8 +31,8 @@ func play(t *testing.T, change func(c *Config), act func(s *scene)) {
 	t.Helper()
 	cryptotest.SetGlobalRandom(t, 1)
 	c := FromSeed(2)
-	c.Ops = 0 // none but those of the scene
-	c.Keys, c.Clients, c.Skew = []KeySpec{{"k", nil, majority, majority, Linear}}, 1, 0
+	c.Ops, c.Plan = 0, Plan{} // none but those of the scene
+	c.Keys, c.Clients, c.Skew = []KeySpec{{Name: "k", R: majority, W: majority, Check: Linear}}, 1, 0
 	if change != nil {
 		change(&c)
 	}
@@ -236,7 +236,7 @@ func TestAStalePrimaryReturns(t *testing.T) {
 }
 
 func TestAStalePrimaryCountsOn(t *testing.T) {
-	play(t, func(c *Config) { c.Keys = []KeySpec{{"n", nil, majority, majority, Counted}} }, func(s *scene) {
+	play(t, func(c *Config) { c.Keys = []KeySpec{{Name: "n", R: majority, W: majority, Check: Counted}} }, func(s *scene) {
 		order := s.roles("n")
 		incr := func(m int, want string) {
 			t.Helper()
@@ -338,7 +338,7 @@ func TestASilentReplicaDelaysNobody(t *testing.T) {
 
 func TestIncrementsInParallel(t *testing.T) {
 	play(t, func(c *Config) {
-		c.Keys = []KeySpec{{"n", nil, majority, majority, Atomic}, {"x", nil, majority, majority, Atomic}}
+		c.Keys = []KeySpec{{Name: "n", R: majority, W: majority, Check: Atomic}, {Name: "x", R: majority, W: majority, Check: Atomic}}
 	}, func(s *scene) {
 		const each = 40
 		var ops []*Op
@@ -424,4 +424,28 @@ func (s *scene) scan(m *machine, cursor uint64, count int) (page cluster.ScanPag
 	})
 	s.run(time.Minute, "a page", func() bool { return done })
 	return page, err
+}
+
+// TestAFullDiskTellsNobodyOfWhatItDidNotTake: what a soft primary could not write
+// to its log is not sent to others later, when the log is known to be closed and
+// reads go on. The primary would not know of it after its end.
+func TestAFullDiskTellsNobodyOfWhatItDidNotTake(t *testing.T) {
+	play(t, func(c *Config) { c.Keys[0].Check = Kept }, func(s *scene) {
+		order := s.roles("k")
+		first := s.set(order[0], quorums, Acknowledged)
+		s.pass(time.Second) // all have it
+		disk := s.machines[order[0]].disk
+		disk.SetCapacity(disk.Used())
+		s.set(order[0], quorums, Unknown)
+		for range 4 {
+			s.pass(500 * time.Millisecond)
+			s.do(order[0], ones, "get", "k") // its turn ends well
+		}
+		for _, m := range order[1:] {
+			s.get(m, ones, first)
+		}
+		s.machines[order[0]].kill()
+		disk.SetCapacity(-1)
+		s.get(order[1], quorums, first)
+	})
 }

@@ -6,18 +6,58 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"slices"
+	"strconv"
 	"strings"
 	"testing"
 	"testing/cryptotest"
 	"testing/synctest"
+	"time"
 )
 
 var (
-	seeds    = flag.Int("seeds", 24, "how many seeds to run")
+	seeds    = flag.Int("seeds", 13, "how many seeds to run")
 	fromSeed = flag.Uint64("seed", 1, "the first seed")
 	only     = flag.String("profile", "", "run only seeds of this profile")
 	logged   = flag.String("log", "", "a file that takes the nodes' logs")
+	shrinks  = flag.Int("shrink", 60, "how many runs may be spent on making a failure smaller")
+
+	// What a shrunk run has left of its seed's.
+	strikes = flag.String("strikes", "", "only these faults of the plan, by number; none: no fault")
+	length  = flag.Duration("length", 0, "a shorter run")
+	ops     = flag.Int("ops", 0, "fewer operations")
+	clients = flag.Int("clients", 0, "fewer clients")
+	keys    = flag.String("keys", "", "work on these keys only")
 )
+
+// configured is a seed's configuration, as the flags shorten it.
+func configured(t *testing.T, seed uint64) Config {
+	c := FromSeed(seed)
+	if *strikes != "" {
+		var numbers []int
+		for _, s := range strings.Split(*strikes, ",") {
+			if n, err := strconv.Atoi(s); err == nil {
+				numbers = append(numbers, n)
+			} else if s != "none" {
+				t.Fatal(err)
+			}
+		}
+		c.Plan = c.Plan.keep(numbers)
+	}
+	if *length > 0 {
+		c.Plan.Length = *length
+	}
+	if *ops > 0 {
+		c.Ops = *ops
+	}
+	if *clients > 0 {
+		c.Clients = *clients
+	}
+	for i := range c.Keys {
+		c.Keys[i].Idle = *keys != "" && !slices.Contains(strings.Split(*keys, ","), c.Keys[i].Name)
+	}
+	return c
+}
 
 // runs runs a configuration in a bubble.
 func runs(t *testing.T, c Config) (r *Result) {
@@ -53,16 +93,38 @@ func report(t *testing.T, r *Result) {
 	if err := os.WriteFile(name, []byte(story), 0o644); err != nil {
 		t.Error(err)
 	}
-	t.Errorf("the story is in %s; run it again with\n\tgo test ./tests/sim -run '^TestSim$' -seeds=1 -seed=%d", name, r.Config.Seed)
+	t.Errorf("the story is in %s", name)
+}
+
+// shrunk makes a failing run smaller and says how to run that again.
+func shrunk(t *testing.T, r *Result) *Result {
+	bad := r.Verify()
+	if len(bad) == 0 || *shrinks == 0 {
+		return r
+	}
+	began := time.Now()
+	least := Shrink(r.Config, *shrinks, func(c Config) bool {
+		smaller := runs(t, c)
+		same := slices.ContainsFunc(smaller.Verify(), func(v Violation) bool { return v.Invariant == bad[0].Invariant })
+		if same {
+			r = smaller
+		}
+		return same
+	})
+	t.Logf("it was made smaller in %v; run it again with\n\tgo test ./tests/sim -run '^TestSim$' -shrink=0 %s", time.Since(began).Round(time.Second), least.Flags())
+	for _, s := range least.Plan.Strikes {
+		t.Log(s)
+	}
+	return r
 }
 
 // TestSim runs seeds and checks every invariant.
 func TestSim(t *testing.T) {
 	for seed := *fromSeed; seed < *fromSeed+uint64(*seeds); seed++ {
-		if *only != "" && FromSeed(seed).Profile != *only {
+		c := configured(t, seed)
+		if *only != "" && c.Profile != *only {
 			continue
 		}
-		c := FromSeed(seed)
-		t.Run(fmt.Sprintf("%d %s", seed, c.Profile), func(t *testing.T) { report(t, runs(t, c)) })
+		t.Run(fmt.Sprintf("%d %s", seed, c.Profile), func(t *testing.T) { report(t, shrunk(t, runs(t, c))) })
 	}
 }

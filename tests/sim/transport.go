@@ -163,7 +163,9 @@ func (t *Transport) Flush() {
 			n.end(out.session, fmt.Errorf("commit before sending: %w", err), time.Millisecond)
 		case err != nil:
 		case out.caller != nil:
-			n.loop.after(time.Millisecond, func() { out.deliverToCaller() })
+			if answer := func() { out.deliverToCaller() }; !n.hold(t.machine, answer) {
+				n.loop.after(time.Millisecond, answer)
+			}
 		default:
 			toPeers = append(toPeers, out)
 		}
@@ -194,7 +196,7 @@ func (t *Transport) Call(ctx context.Context, addr string, m *wire.Message) (*wi
 	n := t.net
 	n.mu.Lock()
 	other := n.listening[addr]
-	reachable := other != nil && !n.blocked[[2]int{t.machine, other.machine}] && !n.blocked[[2]int{other.machine, t.machine}]
+	reachable := other != nil && n.paused[t.machine] == nil && !n.blocked[[2]int{t.machine, other.machine}] && !n.blocked[[2]int{other.machine, t.machine}]
 	var id ring.NodeID
 	if reachable {
 		n.lastCaller++
@@ -205,20 +207,7 @@ func (t *Transport) Call(ctx context.Context, addr string, m *wire.Message) (*wi
 	if !reachable {
 		return nil, fmt.Errorf("call %s: connection refused", addr)
 	}
-	n.loop.after(time.Millisecond, func() {
-		n.mu.Lock()
-		closed := other.closed
-		n.mu.Unlock()
-		if closed {
-			return
-		}
-		var m wire.Message
-		if _, err := m.Decode(bytes); err != nil {
-			panic(err) // both sides are this program
-		}
-		other.o.Handler.Receive(id, &m)
-		other.o.Handler.EndBatch()
-	})
+	n.loop.after(time.Millisecond, func() { n.deliverCall(other, id, bytes) })
 	defer func() {
 		n.mu.Lock()
 		delete(other.callers, id)
@@ -234,6 +223,22 @@ func (t *Transport) Call(ctx context.Context, addr string, m *wire.Message) (*wi
 	case <-other.gone:
 		return nil, fmt.Errorf("call %s: connection reset", addr)
 	}
+}
+
+// deliverCall hands a call to the transport that was called.
+func (n *Network) deliverCall(to *Transport, id ring.NodeID, bytes []byte) {
+	n.mu.Lock()
+	lost := to.closed || n.hold(to.machine, func() { n.deliverCall(to, id, bytes) })
+	n.mu.Unlock()
+	if lost {
+		return
+	}
+	var m wire.Message
+	if _, err := m.Decode(bytes); err != nil {
+		panic(err) // both sides are this program
+	}
+	to.o.Handler.Receive(id, &m)
+	to.o.Handler.EndBatch()
 }
 
 // Connected implements cluster.Transport.

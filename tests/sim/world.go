@@ -11,11 +11,9 @@ import (
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/membership/membertest"
-	"kvstore/cluster/ring"
 	"kvstore/cluster/version"
 	"kvstore/server/command"
 	"kvstore/storage"
-	"kvstore/storage/key"
 )
 
 // Config is everything that decides a run.
@@ -23,6 +21,7 @@ type Config struct {
 	Seed       uint64
 	Profile    string // for people
 	Machines   int
+	Racks      int // the machines are spread over; 0: each has its own
 	N          int
 	Partitions int
 	Storage    storage.Options
@@ -32,11 +31,13 @@ type Config struct {
 	Think      time.Duration // mean time between a client's operations
 	Trouble    Trouble
 	Faults     []Fault       // one is drawn each time; a fault named twice is twice as likely
-	FaultEvery time.Duration // mean time between faults; 0: none
+	Rare       []Fault       // each of these strikes once
+	FaultEvery time.Duration // mean time between faults while clients work; 0: none
 	FaultFor   time.Duration // mean length of a fault
 	MaxDown    int           // machines that may be down at once
 	Skew       time.Duration // clocks are up to this far off
-	Log        io.Writer     // takes the nodes' logs; nil: none
+	Plan       Plan
+	Log        io.Writer // takes the nodes' logs; nil: none
 }
 
 // KeySpec is a key, what is done to it, and which promise it is checked for.
@@ -45,6 +46,27 @@ type KeySpec struct {
 	Commands []string
 	R, W     []coordinator.Level
 	Check    Check
+	Mode     Modes
+	Idle     bool // nobody works on it; see Shrink
+}
+
+// Modes says how clients work on a key.
+type Modes uint8
+
+// Strictly: every request counts the key's own replicas only. Sloppily: others
+// may stand in for them. Mixed: some clients are strict, others sloppy.
+const (
+	Strictly Modes = iota
+	Sloppily
+	Mixed
+)
+
+// of returns the mode of one client.
+func (m Modes) of(client int) coordinator.Mode {
+	if m == Sloppily || m == Mixed && client%2 == 0 {
+		return coordinator.Sloppy
+	}
+	return coordinator.Strict
 }
 
 // World is a run.
@@ -62,24 +84,31 @@ type World struct {
 
 	clock   int64 // orders calls and returns
 	issued  int
+	allowed int // how many operations may be issued by now
 	history []*Op
 	ending  bool // no new operations and faults
 
 	mu       sync.Mutex
-	dots     map[version.Dot]Written // guarded by mu
-	failures []Violation             // guarded by mu
-	story    []string                // guarded by mu
+	dots     past                                // guarded by mu
+	stored   map[version.Dot]bool                // guarded by mu: those that were on a disk, or replaced
+	runs     map[int][]version.Dot               // guarded by mu: the versions each operation has made
+	found    map[*coordinator.Call][]version.Dot // guarded by mu: what runs under way have found
+	failures []Violation                         // guarded by mu
+	story    []string                            // guarded by mu
 
+	sighted  *sighting // the last look at all disks
 	replicas map[string][]int
 	metrics  map[string]uint64
 	lost     int
+	struck   [faults]int // how often each fault happened
+	apart    time.Time   // until then a clock may be ahead of the others
 }
 
 // newWorld builds the machines and starts nothing. It is called in a bubble.
 func newWorld(c Config) *World {
 	w := &World{
 		c: c, rand: rand.New(rand.NewPCG(c.Seed, 1)), loop: newLoop(synctest.Wait), gossip: membertest.NewNetwork(),
-		ops: make(map[string]*coordinator.Op), dots: make(map[version.Dot]Written), began: time.Now(),
+		ops: make(map[string]*coordinator.Op), dots: make(past), stored: make(map[version.Dot]bool), runs: make(map[int][]version.Dot), found: make(map[*coordinator.Call][]version.Dot), began: time.Now(),
 		replicas: make(map[string][]int), metrics: make(map[string]uint64),
 	}
 	w.net = newNetwork(w.loop, c.Seed)
@@ -92,6 +121,7 @@ func newWorld(c Config) *World {
 		m.disk = newDisk()
 		if c.Skew > 0 {
 			m.skew = time.Duration(w.rand.Int64N(int64(2*c.Skew))) - c.Skew
+			m.right = m.skew
 		}
 		w.machines = append(w.machines, m)
 	}
@@ -99,41 +129,6 @@ func newWorld(c Config) *World {
 		w.clients = append(w.clients, &client{w: w, id: i, rand: rand.New(rand.NewPCG(c.Seed, 2000+uint64(i)))})
 	}
 	return w
-}
-
-// watched is an operation that tells of every version it makes.
-func (w *World) watched(op *coordinator.Op) *coordinator.Op {
-	if !op.Write {
-		return op
-	}
-	watched := *op
-	watched.After = func(c *coordinator.Call) {
-		if op.After != nil {
-			op.After(c)
-		}
-		s := c.Object.Newest()
-		w.wrote(s.Dot, Written{Key: string(c.Key), Kind: s.Kind, Payload: payload(s)})
-	}
-	return &watched
-}
-
-// payload is what a sibling carries.
-func payload(s *version.Sibling) string {
-	if s.Kind == version.Counter {
-		return fmt.Sprint(s.Delta)
-	}
-	return string(s.Value)
-}
-
-// wrote notes a version.
-func (w *World) wrote(d version.Dot, what Written) {
-	w.mu.Lock()
-	before, known := w.dots[d]
-	w.dots[d] = what
-	w.mu.Unlock()
-	if known && before != what {
-		w.fail("dots", "dot %v stands for %+v and for %+v", d, before, what)
-	}
 }
 
 // fate decides over gossip, by the machines' addresses.
@@ -218,28 +213,47 @@ func (w *World) connected(a, b int) bool {
 		(a == b || x.process.rpc.Connected(y.id()) && y.process.rpc.Connected(x.id()))
 }
 
-// work lets the clients do their operations while faults come and go.
+// work lets the plan happen: the clients do their operations while faults come
+// and go.
 func (w *World) work() bool {
+	p := &w.c.Plan
 	w.net.SetTrouble(w.c.Trouble)
-	for _, c := range w.clients {
-		w.loop.after(time.Duration(w.rand.Int64N(int64(50*time.Millisecond))), c.next)
+	for _, at := range p.Rounds {
+		w.loop.after(at, w.round)
 	}
-	w.scheduleFault()
-	return w.run(10*time.Minute, "the clients", func() bool { return w.issued >= w.c.Ops })
+	for _, s := range p.Strikes {
+		w.loop.after(s.At, func() { w.strike(s) })
+	}
+	w.inspectEvery()
+	w.pass(p.Length)
+	return !w.failed()
 }
 
-// settle ends the faults and waits until every request has its answer and the
-// ring is whole.
+// round lets the clients do as many operations more as a round has.
+func (w *World) round() {
+	if w.ending {
+		return
+	}
+	w.allowed = min(w.allowed+w.c.Plan.PerRound, w.c.Ops)
+	for _, c := range w.clients {
+		c.think(50 * time.Millisecond)
+	}
+}
+
+// settle ends the faults and waits until every request has its answer, the clocks
+// agree and the ring is whole.
 func (w *World) settle() bool {
 	w.ending = true
 	w.note("the faults end")
-	w.net.Calm()
+	w.net.Calm(len(w.machines))
 	for _, a := range w.machines {
 		for _, b := range w.machines {
 			w.net.Unblock(a.index, b.index)
 		}
+		a.mend()
 		a.start()
 	}
+	w.pass(time.Until(w.apart))
 	return w.run(time.Minute, "every request to end", func() bool { return w.outstanding() == 0 }) &&
 		w.run(time.Minute, "the ring to be whole again", w.whole)
 }
@@ -280,7 +294,9 @@ func (w *World) repair() bool {
 
 // collect stops the machines and reads their disks.
 func (w *World) collect() (disks []map[string][]byte) {
-	w.whereKeysAre()
+	for _, k := range (&Result{History: w.history}).keys() {
+		w.replicas[k] = w.replicasOf(k)
+	}
 	stopped := 0
 	for _, m := range w.machines {
 		w.count(m)
@@ -289,29 +305,11 @@ func (w *World) collect() (disks []map[string][]byte) {
 	if !w.run(time.Minute, "the machines to stop", func() bool { return stopped == len(w.machines) }) {
 		return nil
 	}
-	for _, m := range w.machines {
-		disk := make(map[string][]byte)
-		err := m.contents(func(k, value []byte) error {
-			_, _, name, err := key.ParseUser(k)
-			disk[string(name)] = slices.Clone(value)
-			return err
-		})
-		if err != nil {
-			w.fail("stands", "disk of %s: %v", m.name(), err)
-		}
-		disks = append(disks, disk)
+	if !w.look() {
+		w.fail("stands", "not every disk can be read")
+		return nil
 	}
-	return disks
-}
-
-// whereKeysAre notes the replicas of the history's keys.
-func (w *World) whereKeysAre() {
-	r := w.machines[0].up().Ring()
-	for _, k := range (&Result{History: w.history}).keys() {
-		for _, id := range r.Replicas(r.PartitionOf(ring.TokenOf(0, []byte(k)))) {
-			w.replicas[k] = append(w.replicas[k], slices.IndexFunc(w.machines, func(m *machine) bool { return m.id() == id }))
-		}
-	}
+	return w.sighted.encoded
 }
 
 // count adds up what a machine's requests met with.
@@ -344,8 +342,8 @@ func (w *World) result(disks []map[string][]byte) *Result {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return &Result{
-		Config: w.c, History: w.history, Dots: w.dots, Disks: disks, Replicas: w.replicas,
-		Failures: w.failures, Story: w.story, Metrics: w.metrics, Lost: w.lost,
+		Config: w.c, History: w.history, Dots: w.dots, Stored: w.stored, Disks: disks, Replicas: w.replicas,
+		Failures: w.failures, Story: w.story, Metrics: w.metrics, Lost: w.lost, Struck: w.struck, Began: w.began, Ended: time.Now(),
 	}
 }
 

@@ -1,0 +1,132 @@
+package sim
+
+import (
+	"errors"
+	"fmt"
+	"math/rand/v2"
+	"path/filepath"
+	"slices"
+	"strings"
+	"sync/atomic"
+	"time"
+
+	"kvstore/cluster/version"
+	"kvstore/storage"
+	"kvstore/storage/key"
+	"kvstore/storage/vfs"
+)
+
+func newDisk() *vfs.Mem { return vfs.NewMem() }
+
+// trap ends a process at one of the moments at which it changes its disk.
+type trap struct {
+	left  atomic.Int64 // how many of them pass before
+	power bool
+	rand  *rand.Rand // used once
+}
+
+// inject is asked before everything a process does to its disk.
+func (p *process) inject(op vfs.Op, _ string) error {
+	switch op {
+	case vfs.OpWrite, vfs.OpSync, vfs.OpSyncDir, vfs.OpCreate, vfs.OpRename, vfs.OpRemove, vfs.OpLink, vfs.OpTruncate:
+	default:
+		return nil
+	}
+	t := p.trap.Load()
+	if t == nil || t.left.Add(-1) != 0 {
+		return nil
+	}
+	m := p.machine
+	if t.power {
+		m.disk.Crash(t.rand)
+	} else {
+		m.disk.Kill()
+	}
+	m.w.loop.after(0, func() {
+		if m.process != p {
+			return // something else has ended it at the same time
+		}
+		m.w.note("%s ended in the middle of changing its disk", m.name())
+		if t.power {
+			m.lostPower()
+		} else {
+			m.end(time.Millisecond)
+		}
+	})
+	return vfs.ErrDead
+}
+
+// excused reports whether a machine cannot be blamed for not starting or not
+// stopping in order: its disk is full, or its clock was ahead or is behind.
+func (m *machine) excused(err error) bool {
+	if free, _ := m.disk.Free("/"); free < 1<<40 {
+		return true
+	}
+	return (time.Now().Before(m.w.apart) || m.skew < m.right) && strings.Contains(err.Error(), "set the machine's clock right")
+}
+
+// mend ends what is wrong with a machine for longer.
+func (m *machine) mend() {
+	m.disk.SetCapacity(-1)
+	m.setClock(m.right)
+	if m.process != nil {
+		m.process.trap.Store(nil)
+	}
+}
+
+// setClock sets a machine's clock. One that was ahead stays ahead in the versions
+// it makes, until the time they tell has come.
+func (m *machine) setClock(skew time.Duration) {
+	if until := time.Now().Add(m.skew - m.right + 15*time.Second); m.skew > m.right && until.After(m.w.apart) {
+		m.w.apart = until
+	}
+	m.skew = skew
+}
+
+// rot flips a bit of one of a machine's tables.
+func (m *machine) rot(draw uint64) bool {
+	names, _ := m.disk.List(directory)
+	names = slices.DeleteFunc(names, func(n string) bool { return filepath.Ext(n) != ".sst" })
+	if len(names) == 0 {
+		return false
+	}
+	name := filepath.Join(directory, names[draw%uint64(len(names))])
+	info, err := m.disk.Stat(name)
+	if err != nil || info.Size == 0 {
+		return false
+	}
+	at := int64(draw >> 8 % uint64(info.Size))
+	m.w.note("fault: in %s of %s a bit at %d flips", name, m.name(), at)
+	return m.disk.Flip(name, at, uint(draw>>5)) == nil
+}
+
+// contents returns the objects on a machine's disk as they are now, encoded, by
+// name, whether it runs or not.
+func (m *machine) contents() (map[string][]byte, error) {
+	o := m.w.c.Storage
+	o.FS = m.disk.Clone()
+	db, err := storage.Open(directory, o)
+	if err != nil {
+		return nil, fmt.Errorf("disk of %s: %w", m.name(), err)
+	}
+	objects := make(map[string][]byte)
+	it, err := db.NewIter(storage.IterOptions{Upper: []byte{0x40}})
+	if err != nil {
+		return nil, errors.Join(err, db.Close())
+	}
+	for ok := it.First(); ok && err == nil; ok = it.Next() {
+		var name []byte
+		_, _, name, err = key.ParseUser(it.Key())
+		objects[string(name)] = slices.Clone(it.Value())
+	}
+	return objects, errors.Join(err, it.Err(), it.Close(), db.Close())
+}
+
+// decoded reads an object; nil is the empty one.
+func decoded(b []byte) (*version.Object, error) {
+	o := new(version.Object)
+	if b == nil {
+		return o, nil
+	}
+	return o, o.Decode(b)
+}
