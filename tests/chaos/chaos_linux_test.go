@@ -21,6 +21,7 @@ import (
 var (
 	duration = flag.Duration("for", 10*time.Second, "how long faults go on")
 	seed     = flag.Uint64("seed", 0, "which faults; 0 chooses")
+	always   = flag.Bool("keep", false, "keep logs, history and data though nothing is wrong")
 )
 
 func TestMain(m *testing.M) {
@@ -72,7 +73,7 @@ func TestChaos(t *testing.T) {
 	var clients []*client
 	defer func() {
 		w.close()
-		if !t.Failed() {
+		if !t.Failed() && !*always {
 			os.RemoveAll(dir)
 			return
 		}
