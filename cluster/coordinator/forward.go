@@ -130,7 +130,7 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 	w.tally = t
 	// The node that forwarded the write is often a replica itself. If its
 	// acknowledgement and ours suffice, it needs no further word from us.
-	if place := v.placeOf(part, from); place >= 0 && t.metBy(1<<uint(place)|1<<uint(own)) {
+	if place := v.placeOf(part, from); place >= 0 && m.Flags&wire.Refuses == 0 && t.metBy(1<<uint(place)|1<<uint(own)) {
 		w.originPlace = place
 	}
 	// Whoever stands before us in the preference list may still be acting.
@@ -248,6 +248,9 @@ func (c *Coordinator) forward(r *Request, key []byte, args [][]byte, way route, 
 	*m = wire.Message{
 		Kind: wire.Write, ID: id, Now: int64(c.o.Clock.Present()), Timeout: timeout, Token: way.token, DB: r.DB, Key: key, Proto: r.Proto,
 		R: int16(l.R), W: int16(l.W), Mode: uint8(l.Mode), Args: args, Op: r.Op.name(),
+	}
+	if own := v.own[way.part]; own >= 0 && way.refused&(1<<uint(own)) != 0 {
+		m.Flags |= wire.Refuses
 	}
 	// The lock keeps a loss of the connection from completing the request, whose
 	// key and arguments are its maker's again then, while they are encoded.

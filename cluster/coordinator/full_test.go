@@ -62,6 +62,21 @@ func TestAWriteStaysWithAFullDisk(t *testing.T) {
 	}
 }
 
+// A replica whose disk is full has no part in the quorum, so the acknowledgement of
+// the third one is waited for, and leaves its node at once.
+func TestAFullDiskIsNotWaitedFor(t *testing.T) {
+	k := newTalk(t, 3)
+	list := k.roles("k")
+	list[0].store.fail(ErrFull)
+	list[0].run("set", "k", "v")
+	k.deliver(list[0], list[1], wire.Write)
+	e, ok := k.take(list[1], list[2], wire.Replicate)
+	var m wire.Message
+	if _, err := m.Decode(e.bytes); !ok || err != nil || m.Flags&wire.Later != 0 {
+		t.Errorf("the third replica: %v, %v, flags %b", ok, err, m.Flags)
+	}
+}
+
 // The key and arguments are the maker's again after Submit, and what goes on is
 // what was asked.
 func TestAWriteThatGoesOnIsACopy(t *testing.T) {

@@ -155,6 +155,8 @@ const (
 	// StandIn on a Write or Read: the receiver is asked in place of a replica that is away, and need not be one itself. On a
 	// Replicate: besides, it keeps a hint for the replica named as target.
 	StandIn Flags = 1 << 5
+	// Refuses on a Write: the disk of its sender, a replica itself, takes no writes, so it will not acknowledge.
+	Refuses Flags = 1 << 6
 )
 
 // Message is one message of any kind. Fields that the kind does not name are ignored by Append and zero after Decode.
