@@ -67,6 +67,7 @@ type DB struct {
 	// compactor is shared by the compaction workers.
 	compactor compactor
 	doctor    doctor
+	scrub     scrubber
 	metrics   counters
 
 	// quit is closed by Close to end the goroutines, which background counts.
@@ -147,6 +148,7 @@ func (d *DB) start() {
 	d.background.Go(d.runKeeper)
 	d.background.Go(d.runFlusher)
 	d.background.Go(d.runDoctor)
+	d.background.Go(d.runScrubber)
 	for range d.options.CompactionWorkers {
 		d.background.Go(d.runCompactor)
 	}

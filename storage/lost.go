@@ -208,15 +208,20 @@ func (d *DB) Repaired() bool {
 	return d.tree.sum.Repaired
 }
 
+// NoteRepair durably makes Repaired true.
+func (d *DB) NoteRepair() error { return d.setRepair(manifest.Mended) }
+
 // AcknowledgeRepair durably ends Repaired.
-func (d *DB) AcknowledgeRepair() error {
+func (d *DB) AcknowledgeRepair() error { return d.setRepair(manifest.Known) }
+
+func (d *DB) setRepair(r manifest.Repair) error {
 	if err := d.enter(); err != nil {
 		return err
 	}
 	defer d.background.Done()
-	err := d.applyMade(func() change { return change{edit: manifest.Edit{Repair: manifest.Known}} })
+	err := d.applyMade(func() change { return change{edit: manifest.Edit{Repair: r}} })
 	if err != nil {
-		return fmt.Errorf("acknowledge the repair: %w", err)
+		return fmt.Errorf("note the repair: %w", err)
 	}
 	return nil
 }

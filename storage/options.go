@@ -3,6 +3,7 @@ package storage
 import (
 	"fmt"
 	"runtime"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -60,6 +61,8 @@ type Options struct {
 	CacheSize int64
 	// Logger gets the engine's events; none by default.
 	Logger zerolog.Logger
+	// ScrubPeriod is the time within which everything at rest is verified once; 0 verifies nothing by itself.
+	ScrubPeriod time.Duration
 	// OnDamage, when set, is told of tables that were found damaged, after the tree goes on without what is lost of them.
 	// It is called from Open and from one goroutine of the engine, and must not call the engine.
 	OnDamage func(Damage)

@@ -79,7 +79,9 @@ func (d *DB) openTables() error {
 		var t *table
 		if t, err = d.openTable(m); err != nil {
 			if errors.Is(err, fs.ErrNotExist) {
+				// Nothing but a damaged end of the manifest explains that; then what took its place is there.
 				err = &CorruptError{File: d.name(tableName(m.Number)), Reason: "the table is missing"}
+				break
 			}
 			damage, ok := errors.AsType[*CorruptError](err)
 			if !ok {

@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"config": {},
 	"resp":   {},
 
-	"server/cli":     {"cluster", "cluster/coordinator", "cluster/ring", "config", "resp", "server", "server/admin", "server/command", "storage", "storage/vfs"},
+	"server/cli":     {"cluster", "cluster/coordinator", "cluster/ring", "config", "resp", "server", "server/admin", "server/command", "storage", "storage/offline", "storage/vfs"},
 	"server":         {"cluster/coordinator", "resp", "server/command"},
 	"server/admin":   {},
 	"server/command": {"cluster", "cluster/coordinator", "cluster/ring", "cluster/version", "resp"},
@@ -58,10 +58,12 @@ var imports = map[string][]string{
 	"storage/key":        {},
 	"storage/manifest":   {"storage/corrupt", "storage/sum", "storage/vfs", "storage/wal"},
 	"storage/memtable":   {"storage/entry"},
-	"storage/sstable":    {"storage/cache", "storage/corrupt", "storage/entry", "storage/vfs"},
-	"storage/sum":        {},
-	"storage/vfs":        {},
-	"storage/wal":        {"storage/corrupt", "storage/vfs"},
+	"storage/offline": {"storage", "storage/compaction", "storage/corrupt", "storage/entry", "storage/key", "storage/manifest",
+		"storage/sstable", "storage/vfs", "storage/wal"},
+	"storage/sstable": {"storage/cache", "storage/corrupt", "storage/entry", "storage/vfs"},
+	"storage/sum":     {},
+	"storage/vfs":     {},
+	"storage/wal":     {"storage/corrupt", "storage/vfs"},
 }
 
 // testPackages are imported by tests alone, and may import anything.

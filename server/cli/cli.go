@@ -40,6 +40,7 @@ func commands() []subcommand {
 		{"demo", "[--nodes 3] [--port 7001] [--dir DIR] [--section.key=value ...]", "run a whole cluster on this machine", runDemo},
 		{"status", "[--json]", "show the nodes as a running node sees them", runStatus},
 		{"ring", "[--partitions] [--json]", "show which node holds what", runRing},
+		{"storage", "check | repair | inspect [FILE | DIR] [flags]", "verify, mend or show a directory that no node runs on", runStorage},
 		{"config", "check [--config FILE] [--section.key=value ...]", "check the configuration and show what holds and why", runConfig},
 		{"version", "", "print the version", runVersion},
 		{"help", "[COMMAND | config]", "explain a command, or every configuration key", runHelp},
@@ -101,20 +102,27 @@ func newInvocation(name string) *invocation {
 	return v
 }
 
-// parse takes args apart. No command has arguments besides flags.
-func (v *invocation) parse(s *shell, args []string) error {
+// parse takes args apart that are flags and nothing else.
+func (v *invocation) parse(s *shell, args []string) error { return v.parseUpTo(s, args, 0) }
+
+// parseUpTo takes args apart: flags, and up to so many other arguments anywhere among them.
+func (v *invocation) parseUpTo(s *shell, args []string, most int) error {
 	settings, rest, err := config.FromArgs(args)
 	if err != nil {
 		return err
 	}
 	v.settings = settings
-	if err := v.Parse(rest); errors.Is(err, flag.ErrHelp) {
+	var others []string
+	for err = v.Parse(rest); err == nil && v.NArg() > 0; err = v.Parse(rest) {
+		others, rest = append(others, v.Arg(0)), v.Args()[1:]
+	}
+	if errors.Is(err, flag.ErrHelp) {
 		return errors.Join(err, runHelp(s, []string{v.Name()}))
 	} else if err != nil {
 		return usageError(fmt.Sprintf("%s: %s; kvstore help %s explains", v.Name(), strings.Replace(err.Error(), "flag provided but not defined: -", "there is no flag --", 1), v.Name()))
 	}
-	if v.NArg() > 0 {
-		return usageError(fmt.Sprintf("%s: unexpected argument %q; kvstore help %s explains", v.Name(), v.Arg(0), v.Name()))
+	if len(others) > most {
+		return usageError(fmt.Sprintf("%s: unexpected argument %q; kvstore help %s explains", v.Name(), others[most], v.Name()))
 	}
-	return nil
+	return v.Parse(append([]string{"--"}, others...))
 }

@@ -29,6 +29,11 @@
 // that die and stops those that live. On Linux the kernel kills the children
 // when the parent dies.
 //
+// # storage
+//
+// Works on a directory itself, through package storage/offline, which a node
+// that runs on it keeps it from by the directory's lock.
+//
 // # Everything else
 //
 // status and ring ask a running node over HTTP; see package admin.

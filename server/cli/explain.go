@@ -18,7 +18,7 @@ import (
 func explain(c *config.Config, err error) error {
 	dir := fmt.Sprintf("storage.dir = %q: ", c.Storage.Dir)
 	if damage, ok := errors.AsType[*storage.CorruptError](err); ok {
-		return fmt.Errorf("%s%w; nothing was changed: restore the file from a backup, or empty the directory and let the node fill from its replicas", dir, damage)
+		return fmt.Errorf("%s%w; nothing was changed: run kvstore storage repair, restore the file from a backup, or empty the directory and let the node fill from its replicas", dir, damage)
 	}
 	switch {
 	case err == nil:

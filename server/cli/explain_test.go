@@ -46,7 +46,7 @@ func TestExplain(t *testing.T) {
 		{"a file", path(syscall.ENOTDIR),
 			`storage.dir = "data": not a directory: mkdir data: not a directory; choose another with --storage.dir=DIR`},
 		{"damage", fmt.Errorf("open: %w", &storage.CorruptError{File: "000007.log", Offset: 9, Reason: "checksum"}),
-			`storage.dir = "data": 000007.log is damaged at offset 9: checksum; nothing was changed: restore the file from a backup, or empty the directory and let the node fill from its replicas`},
+			`storage.dir = "data": 000007.log is damaged at offset 9: checksum; nothing was changed: run kvstore storage repair, restore the file from a backup, or empty the directory and let the node fill from its replicas`},
 	} {
 		t.Run(tc.name, func(t *testing.T) {
 			err := explain(c, tc.err)

@@ -29,6 +29,21 @@ Settings (--section.key=value) go to every node.
 		return `Asks the node whose admin.listen is in the configuration, or given as
 --admin.listen=HOST:PORT. --json prints the answer for programs.
 `
+	case "storage":
+		return `  check [DIR]         verifies every byte of a directory and names what is damaged;
+                      exits with 1 if anything is
+  repair [DIR]        makes a damaged directory usable again and says what it
+                      dropped; nothing is removed, damaged files move to
+                      DIR/quarantine. Reads of what was lost are answered by the
+                      other replicas until they have refilled it.
+    --forget-lost     for a node without replicas: what is left counts
+  inspect [FILE|DIR]  prints a table, a log, a manifest or a directory's tables
+    --keys            every record's key
+    --blocks          every block of a table
+Without DIR it is storage.dir of the configuration (--config FILE, or
+--storage.dir=DIR). A node that runs on the directory must be stopped for check
+and repair.
+`
 	case "config":
 		return `Prints every key with its value and where it was set. Exits with 1 and one
 line for each mistake if there is any.

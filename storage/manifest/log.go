@@ -3,7 +3,6 @@ package manifest
 import (
 	"errors"
 	"fmt"
-	"io"
 	"io/fs"
 	"path/filepath"
 	"strings"
@@ -85,6 +84,9 @@ func (l *Log) Append(e *Edit) error {
 // Grown returns the bytes of the edits since Create.
 func (l *Log) Grown() int64 { return l.writer.Size() - l.base }
 
+// Edits returns how many edits it has.
+func (l *Log) Edits() uint64 { return l.edits }
+
 // Number returns the manifest's number.
 func (l *Log) Number() uint64 { return l.writer.Number() }
 
@@ -103,15 +105,11 @@ func Load(fsys vfs.FS, dir string) (*State, error) {
 		return nil, corrupt.New(filepath.Join(dir, CurrentName), 0, "it names no manifest")
 	}
 	name := filepath.Join(dir, base)
-	r, err := wal.Open(fsys, name)
+	state := NewState()
+	err = Each(fsys, name, func(_ int64, e *Edit) error { return state.Apply(e) })
 	if errors.Is(err, fs.ErrNotExist) {
 		return nil, corrupt.New(name, 0, "the manifest that %s names is missing", CurrentName)
 	}
-	if err != nil {
-		return nil, err
-	}
-	defer r.Close()
-	state, err := read(r, name)
 	if err != nil {
 		return nil, fmt.Errorf("read manifest: %w", err)
 	}
@@ -122,36 +120,6 @@ func Load(fsys vfs.FS, dir string) (*State, error) {
 func InForce(fsys vfs.FS, dir string, number uint64) bool {
 	current, err := vfs.ReadFile(fsys, filepath.Join(dir, CurrentName))
 	return err == nil && string(current) == Name(number)+"\n"
-}
-
-func read(r *wal.Reader, name string) (*State, error) {
-	state := NewState()
-	for edits := uint64(0); ; edits++ {
-		at := r.Offset()
-		record, err := r.Next()
-		if err == io.EOF && edits > 0 {
-			return state, nil
-		}
-		if err == io.EOF {
-			return nil, corrupt.New(name, at, "the manifest is empty")
-		}
-		if corrupt.Is(err) {
-			return state, cut(r, edits, err)
-		}
-		if err != nil {
-			return nil, err
-		}
-		if record.First != edits+1 || record.Format != formatEdit {
-			return nil, corrupt.New(name, at, "edit %d of format %d stands where edit %d is due", record.First, record.Format, edits+1)
-		}
-		e, err := Decode(record.Payload)
-		if err == nil {
-			err = state.Apply(&e)
-		}
-		if err != nil {
-			return nil, corrupt.New(name, at, "%v", err)
-		}
-	}
 }
 
 // cut returns nil when the damage at which r stopped is a torn last edit, and the damage otherwise. The first edit was

@@ -85,7 +85,7 @@ func (s *Salvage) try(ok bool, top, part int) bool {
 	if ok {
 		return true
 	}
-	damage, is := errors.AsType[*corrupt.Error](s.err)
+	damage, is := damageOf(s.err)
 	if !is {
 		return false
 	}
@@ -126,3 +126,6 @@ func separatorAt(index *block, at int, or []byte) []byte {
 }
 
 var _ entry.Iterator = (*Salvage)(nil)
+
+// damageOf returns the damage that an error reports, if it does.
+func damageOf(err error) (*corrupt.Error, bool) { return errors.AsType[*corrupt.Error](err) }

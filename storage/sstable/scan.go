@@ -48,7 +48,11 @@ func (s *scan) block(h handle, buf *[]byte) ([]byte, error) {
 
 // Verify reads the whole table and checks every block, the order of the records, that the indexes and the filter lead to
 // each, and that the properties are right.
-func (r *Reader) Verify() error {
+func (r *Reader) Verify() error { return r.VerifyAt(nil) }
+
+// VerifyAt is Verify at the pace of somebody else: pace, if it is not nil, is called after each data block with the bytes
+// verified since, and ends it with an error.
+func (r *Reader) VerifyAt(pace func(bytes int) error) error {
 	var tail [footerSize]byte
 	end := r.size - footerSize
 	if err := r.readAt(tail[:], end); err != nil {
@@ -72,7 +76,14 @@ func (r *Reader) Verify() error {
 	var entries uint64
 	var last []byte
 	lastSeq := uint64(0)
+	verified := handle{}
 	for ok := i.First(); ok; ok = i.Next() {
+		if pace != nil && verified != i.dataAt {
+			verified = i.dataAt
+			if err := pace(int(verified.length)); err != nil {
+				return err
+			}
+		}
 		if c := bytes.Compare(last, i.key); entries > 0 && (c > 0 || c == 0 && lastSeq <= i.row.seq) {
 			return r.damage(i.dataAt.offset, "records are not in order")
 		}
