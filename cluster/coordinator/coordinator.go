@@ -76,6 +76,7 @@ type Coordinator struct {
 	alarms                    *alarms
 	budget                    hedgeBudget
 	heals                     atomic.Int64 // damaged records being replaced; at most maxHeals
+	refused                   atomic.Int64 // when this node's store last refused a write, in Unix nanoseconds
 	Metrics                   Metrics
 
 	mu    sync.Mutex

@@ -81,6 +81,23 @@ func (c *Coordinator) route(r *Request, key []byte, args [][]byte, way route, er
 // writes, so that nothing was written.
 func mayGoOn(err error) bool { return errors.Is(err, ErrFull) || errors.Is(err, ErrReadOnly) }
 
+// refusesFor is how long after a refusal this node's disk is expected to refuse
+// what comes next.
+const refusesFor = time.Second
+
+// noteRefusal remembers that this node's store takes no writes, if that is what an
+// error says.
+func (c *Coordinator) noteRefusal(err error) {
+	if err != nil && mayGoOn(err) {
+		c.refused.Store(time.Now().UnixNano())
+	}
+}
+
+// refuses reports whether other replicas had better not count on this one.
+func (c *Coordinator) refuses(now time.Time) bool {
+	return now.UnixNano()-c.refused.Load() < int64(refusesFor)
+}
+
 // goOn brings a write that this node's disk refused to the next replica. The
 // client gets err when there is none.
 func (w *writeOp) goOn(err error) {
@@ -249,7 +266,7 @@ func (c *Coordinator) forward(r *Request, key []byte, args [][]byte, way route, 
 		Kind: wire.Write, ID: id, Now: int64(c.o.Clock.Present()), Timeout: timeout, Token: way.token, DB: r.DB, Key: key, Proto: r.Proto,
 		R: int16(l.R), W: int16(l.W), Mode: uint8(l.Mode), Args: args, Op: r.Op.name(),
 	}
-	if own := v.own[way.part]; own >= 0 && way.refused&(1<<uint(own)) != 0 {
+	if v.own[way.part] >= 0 && c.refuses(way.now) {
 		m.Flags |= wire.Refuses
 	}
 	// The lock keeps a loss of the connection from completing the request, whose

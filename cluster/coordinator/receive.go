@@ -208,6 +208,7 @@ func (t *mergeTask) Done(err error) {
 		t.heal(err)
 		return
 	}
+	c.noteRefusal(err)
 	if t.finished != nil {
 		t.finished(err)
 		c.putMerge(t)

@@ -229,7 +229,8 @@ func (w *writeOp) Done(err error) {
 		return
 	}
 	if err != nil {
-		if err = storeError(err); w.wrote {
+		err = storeError(err)
+		if w.c.noteRefusal(err); w.wrote {
 			err = ErrTimeout // the run before was stored and sent
 		}
 		w.finish(err)
