@@ -17,15 +17,18 @@ import (
 // The services nodes offer each other beside requests on keys. Values travel and
 // must not change.
 const (
-	methodJoin    uint8 = 1 // body: a membership.Meta; answer: the ring
-	methodPrepare uint8 = 2 // body: the ring to be; answer: empty
-	methodCommit  uint8 = 3 // body: the ring
-	methodAbort   uint8 = 4 // body: the ring that is not to be
-	methodRing    uint8 = 5 // answer: the ring
-	methodScan    uint8 = 6 // see scan.go
-	methodCount   uint8 = 7 // see count.go
-	methodFlush   uint8 = 8 // see flush.go
-	methodFlushed uint8 = 9 // see flush.go
+	methodJoin     uint8 = 1  // body: a membership.Meta; answer: the ring
+	methodPrepare  uint8 = 2  // body: the ring to be; answer: empty
+	methodCommit   uint8 = 3  // body: the ring
+	methodAbort    uint8 = 4  // body: the ring that is not to be
+	methodRing     uint8 = 5  // answer: the ring
+	methodScan     uint8 = 6  // see scan.go
+	methodCount    uint8 = 7  // see count.go
+	methodFlush    uint8 = 8  // see flush.go
+	methodFlushed  uint8 = 9  // see flush.go
+	methodHandoff  uint8 = 10 // body: a batch of package hint; answer: its Answer
+	methodHints    uint8 = 11 // see hints.go
+	methodStrained uint8 = 12 // see load.go; nobody waits for the answer
 )
 
 // maxServing bounds the services under way at a node; what comes beyond is
@@ -189,6 +192,12 @@ func (n *Node) serve(ctx context.Context, method uint8, body []byte) ([]byte, er
 		return nil, n.serveFlush(body)
 	case methodFlushed:
 		return n.serveFlushed(), nil
+	case methodHandoff:
+		return n.serveHandoff(body)
+	case methodHints:
+		return n.serveHints(body)
+	case methodStrained:
+		return nil, n.serveStrained(body)
 	}
 	return nil, fmt.Errorf("unknown service %d", method)
 }

@@ -93,15 +93,16 @@ func (n *Node) count(ctx context.Context, db uint8, first, last ring.Slot) (int6
 	return total, nil
 }
 
-// addToSheets asks every replica of a partition that can be reached; false when
-// there is none.
+// addToSheets asks every replica of a partition that can be reached, and where there
+// is none, in sloppy mode, who stands in for them; false when there is nobody.
 func (n *Node) addToSheets(sheets map[ring.NodeID]*tallySheet, r *ring.Ring, p ring.Partition, db uint8, first, last ring.Slot) bool {
 	asked := false
 	lo, hi := r.SlotRange(p)
-	for _, id := range r.Replicas(p) {
-		if id != n.id.Node && !n.rpc.Connected(id) {
-			continue
-		}
+	usable := n.holders(r, p, coordinator.Strict)
+	if len(usable) == 0 {
+		usable = n.holders(r, p, n.coord.Defaults().Mode)
+	}
+	for _, id := range usable {
 		asked = true
 		s := sheets[id]
 		if s == nil {

@@ -41,6 +41,7 @@ func (e *events) PeerUp(id ring.NodeID) {
 	n.observe(id, membership.Connected)
 	n.reach(id)
 	n.catchUpFlushes(id)
+	n.wakeHandoff()
 	n.log.Info().Str("node", n.nameOf(id)).Msg("connected")
 }
 
@@ -50,6 +51,7 @@ func (e *events) PeerDown(id ring.NodeID, reason error) {
 	n.observe(id, membership.Disconnected)
 	n.reach(id)
 	n.coord.Lost(id)
+	n.markShared(id)
 	n.EndTurn()
 	n.log.Warn().Str("node", n.nameOf(id)).Err(reason).Msg("connection lost")
 }
@@ -113,6 +115,9 @@ func (n *Node) answered(id ring.NodeID, d time.Duration) {
 func (n *Node) changed(c membership.Change) {
 	n.log.Info().Str("node", n.nameOf(c.ID)).Stringer("from", c.From).Stringer("to", c.To).Msg("a node's state has changed")
 	n.reach(c.ID)
+	if c.To == membership.Alive {
+		n.wakeHandoff()
+	}
 }
 
 // watch lets time alone change states, and keeps the coordinator's idea of when
@@ -125,6 +130,7 @@ func (n *Node) watch() {
 		case <-n.ctx.Done():
 			return
 		case now := <-every.C:
+			n.measure()
 			for _, c := range n.tracker.Tick(now) {
 				n.changed(c)
 			}
@@ -155,6 +161,9 @@ func (n *Node) reach(id ring.NodeID) {
 	}
 	n.coord.SetReach(id, reach)
 }
+
+// NameOf returns a member's name, its id when it has none.
+func (n *Node) NameOf(id ring.NodeID) string { return n.nameOf(id) }
 
 // nameOf returns a node's name, its id when it has none.
 func (n *Node) nameOf(id ring.NodeID) string {

@@ -13,6 +13,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/hint"
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/membership"
 	"kvstore/cluster/replica"
@@ -43,6 +44,9 @@ type Node struct {
 	former    former
 	addresses addresses
 	doubts    doubts
+	hints     *hint.Store
+	handoff   handoff
+	load      load
 
 	ring   atomic.Pointer[ring.Ring]
 	joined chan struct{} // closed by adopt when the node first has a ring
@@ -129,10 +133,13 @@ func (n *Node) open() error {
 	if err := n.loadHorizons(); err != nil {
 		return err
 	}
+	if err := n.openHints(); err != nil {
+		return err
+	}
 	n.tracker = membership.NewTracker(membership.TrackerOptions{})
 	n.coord = coordinator.New(coordinator.Options{
 		Self: n.id.Node, Incarnation: version.Incarnation(n.id.Incarnation),
-		Clock: n.clock, Replica: n.replica, Transport: foreground{n}, Ops: n.o.Ops,
+		Clock: n.clock, Replica: n.replica, Transport: foreground{n}, Hints: n.hints, Ops: n.o.Ops,
 		Defaults:    n.o.Replication.Levels,
 		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
 		MaxValue: n.o.MaxValue,
@@ -257,6 +264,7 @@ func (n *Node) connect() error {
 	}
 	n.wg.Go(n.keepRing)
 	n.wg.Go(n.watch)
+	n.wg.Go(n.keepHints)
 	if n.ring.Load() == nil {
 		n.wg.Go(n.join)
 	}

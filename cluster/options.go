@@ -34,6 +34,10 @@ type Options struct {
 	Secret      []byte
 
 	Replication Replication
+	// HintBytes and HintAge bound what is kept for each node that is away; 0 for
+	// hint.DefaultMaxBytes and hint.DefaultMaxAge.
+	HintBytes int64
+	HintAge   time.Duration
 	// MaxValue is the longest value in bytes that a write run here may build,
 	// 0 for coordinator.DefaultMaxValue.
 	MaxValue int

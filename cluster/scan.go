@@ -42,8 +42,9 @@ const (
 )
 
 // Scan reads a page of live keys in the order of their tokens. Each range is
-// read from as many replicas as R says, so every key whose write reached W of
-// them is seen. A key that is there throughout is returned whichever nodes the
+// read from as many replicas as R says, or who stands in for them, so every key
+// whose write reached W of them is seen. What a fallback holds of others is seen
+// only where it is asked as such, and merged: nothing is listed twice. A key that is there throughout is returned whichever nodes the
 // pages are asked of: a cursor is a token, and tokens do not change.
 func (n *Node) Scan(ctx context.Context, q ScanQuery) (ScanPage, error) {
 	v := n.ring.Load()
@@ -79,11 +80,13 @@ func (n *Node) Scan(ctx context.Context, q ScanQuery) (ScanPage, error) {
 }
 
 // sameReplicas returns the end of the run of partitions, from that of t on, that
-// the same nodes hold.
+// the same nodes hold. Where replicas are away each partition stands alone: it has
+// its own fallbacks.
 func (n *Node) sameReplicas(r *ring.Ring, t ring.Token) ring.Token {
 	p := r.PartitionOf(t)
 	set := sorted(r.Replicas(p))
-	for int(p)+1 < r.Q && slices.Equal(sorted(r.Replicas(p+1)), set) {
+	all := !slices.ContainsFunc(set, func(id ring.NodeID) bool { return id != n.id.Node && !n.rpc.Connected(id) })
+	for all && int(p)+1 < r.Q && slices.Equal(sorted(r.Replicas(p+1)), set) {
 		p++
 	}
 	_, hi := r.TokenRange(p)
@@ -106,9 +109,9 @@ type found struct {
 // and returns where to go on.
 func (n *Node) scanRange(ctx context.Context, r *ring.Ring, q ScanQuery, lo, hi ring.Token, limit int) (keys [][]byte, next ring.Token, err error) {
 	replicas := r.Replicas(r.PartitionOf(lo))
-	level := q.Levels.Or(n.coord.Defaults()).R
-	need := min(max(level.Count(len(replicas), len(replicas)), 1), len(replicas))
-	lists, err := n.askReplicas(ctx, replicas, need, scanBody{q.DB, lo, hi, limit})
+	levels := q.Levels.Or(n.coord.Defaults())
+	need := min(max(levels.R.Count(len(replicas), len(replicas)), 1), len(replicas))
+	lists, err := n.askReplicas(ctx, n.holders(r, r.PartitionOf(lo), levels.Mode), need, scanBody{q.DB, lo, hi, limit})
 	if err != nil {
 		return nil, 0, err
 	}
@@ -138,10 +141,12 @@ func (n *Node) scanRange(ctx context.Context, r *ring.Ring, q ScanQuery, lo, hi 
 	return keys, next, nil
 }
 
-// askReplicas scans at need replicas, this node first, the others in order. In
-// place of one that fails another one is asked.
-func (n *Node) askReplicas(ctx context.Context, replicas []ring.NodeID, need int, q scanBody) ([]foundList, error) {
-	var usable []ring.NodeID
+// holders returns the nodes that can be asked what there is of a partition: this
+// node first, if it is a replica, then the others that are connected, in order. In
+// sloppy mode, for each one that is not, the next fallback follows: it has what was
+// written while the replica was away.
+func (n *Node) holders(r *ring.Ring, p ring.Partition, mode coordinator.Mode) (usable []ring.NodeID) {
+	replicas := r.Replicas(p)
 	for _, id := range replicas {
 		if id == n.id.Node {
 			usable = slices.Insert(usable, 0, id)
@@ -149,6 +154,21 @@ func (n *Node) askReplicas(ctx context.Context, replicas []ring.NodeID, need int
 			usable = append(usable, id)
 		}
 	}
+	if mode != coordinator.Sloppy || len(usable) == len(replicas) {
+		return usable
+	}
+	for _, id := range r.Fallbacks(p, nil) {
+		if len(usable) < len(replicas) && (id == n.id.Node || n.rpc.Connected(id)) {
+			usable = append(usable, id)
+		}
+	}
+	return usable
+}
+
+// askReplicas scans at need of the holders of a range. In place of one that fails
+// another one is asked.
+func (n *Node) askReplicas(ctx context.Context, replicas []ring.NodeID, need int, q scanBody) ([]foundList, error) {
+	usable := replicas
 	if len(usable) < need {
 		return nil, coordinator.ErrNoQuorum
 	}

@@ -26,8 +26,10 @@ type ReplicaInfo struct {
 	Addr  string
 	DC    string
 	Rack  string
-	Role  string // primary or replica
+	Role  string // primary, replica or fallback
 	State string // alive, suspect or dead
+	For   string // a fallback: the replica it stands in for now
+	Hints int    // replicas for which the node keeps a hint of this key
 }
 
 // NodeStatus is a member of the ring as this node sees it.
@@ -39,6 +41,9 @@ type NodeStatus struct {
 	Epoch             ring.Epoch
 	Partitions        int
 	PrimaryPartitions int
+	Hints             int64 // what this node keeps for it
+	HintBytes         int64
+	HintsDropped      uint64
 }
 
 // Ring returns the node's ring, nil while it has none.
@@ -47,8 +52,10 @@ func (n *Node) Ring() *ring.Ring { return n.ring.Load() }
 // Self returns this node as a member.
 func (n *Node) Self() ring.Member { return n.member() }
 
-// KeyInfo says where a key lives. It reads nothing.
-func (n *Node) KeyInfo(_ context.Context, db uint8, key []byte) (KeyInfo, error) {
+// KeyInfo says where a key lives, and who stands in for whom: besides the replicas
+// it names the fallbacks that act, or that keep a hint of the key. It asks the nodes
+// that can be reached for their hints.
+func (n *Node) KeyInfo(ctx context.Context, db uint8, key []byte) (KeyInfo, error) {
 	r := n.ring.Load()
 	if r == nil {
 		return KeyInfo{}, coordinator.ErrNotReady
@@ -56,16 +63,40 @@ func (n *Node) KeyInfo(_ context.Context, db uint8, key []byte) (KeyInfo, error)
 	t := ring.TokenOf(db, key)
 	p := r.PartitionOf(t)
 	info := KeyInfo{Slot: int(t.Slot()), Partition: int(p), Epoch: r.Epoch}
+	hints := n.hintsOf(ctx, r, db, key)
+	var away []string // replicas that nobody stands in for yet
 	primary := false
 	for _, id := range r.Replicas(p) {
-		m := n.addresses.of(*r.Member(id))
-		row := ReplicaInfo{ID: id, Name: m.Name, Addr: m.Client, DC: m.DC, Rack: m.Rack, Role: "replica", State: n.State(id)}
+		row := n.replicaInfo(r, id, hints[id])
+		row.Role = "replica"
 		if !primary && row.State == membership.Alive.String() {
 			row.Role, primary = "primary", true
 		}
+		if id != n.id.Node && !n.rpc.Connected(id) {
+			away = append(away, row.Name)
+		}
 		info.Replicas = append(info.Replicas, row)
 	}
+	if n.coord.Defaults().Mode != coordinator.Sloppy {
+		away = nil
+	}
+	for _, id := range r.Fallbacks(p, nil) {
+		row := n.replicaInfo(r, id, hints[id])
+		row.Role = "fallback"
+		acts := len(away) > 0 && (id == n.id.Node || n.rpc.Connected(id))
+		if acts {
+			row.For, away = away[0], away[1:]
+		}
+		if acts || row.Hints > 0 {
+			info.Replicas = append(info.Replicas, row)
+		}
+	}
 	return info, nil
+}
+
+func (n *Node) replicaInfo(r *ring.Ring, id ring.NodeID, hints int) ReplicaInfo {
+	m := n.addresses.of(*r.Member(id))
+	return ReplicaInfo{ID: id, Name: m.Name, Addr: m.Client, DC: m.DC, Rack: m.Rack, State: n.State(id), Hints: hints}
 }
 
 // State returns how this node sees another one: alive, suspect or dead.
@@ -98,6 +129,11 @@ func (n *Node) Nodes() []NodeStatus {
 		}
 		if id == n.id.Node {
 			nodes[i].Heartbeat, nodes[i].Epoch = n.o.Now(), r.Epoch
+		}
+	}
+	for _, s := range n.hints.Stats() {
+		if i, found := r.Index(s.Target); found {
+			nodes[i].Hints, nodes[i].HintBytes, nodes[i].HintsDropped = s.Count, s.Bytes, s.Dropped
 		}
 	}
 	for p := range r.Q {

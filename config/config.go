@@ -45,6 +45,10 @@ type Config struct {
 		Mode                      string
 		ReadTimeout, WriteTimeout time.Duration
 	}
+	Hints struct {
+		MaxBytes ByteSize
+		MaxAge   time.Duration
+	}
 	Storage struct {
 		Dir, Fsync, Compression string
 		MemtableSize, CacheSize ByteSize

@@ -21,6 +21,7 @@ type memory struct {
 	mu      sync.Mutex
 	records map[string][]byte // guarded by mu
 	refuse  error             // guarded by mu: what Set says
+	noHints bool              // guarded by mu: there is no room for hints
 	cold    bool              // guarded by mu: TryGet needs the disk
 	gate    chan struct{}     // guarded by mu: when set, Get waits until it is closed
 }
@@ -151,14 +152,20 @@ func testOps() map[string]*Op {
 
 // newTalk starts n settled nodes, all replicas of everything; three are one data
 // centre.
-func newTalk(t *testing.T, n int, more ...func(*Options)) *talk {
+func newTalk(t *testing.T, n int, more ...func(*Options)) *talk { return newTalkOf(t, n, n, more...) }
+
+// newTalkOf starts nodes of which each key has some as replicas.
+func newTalkOf(t *testing.T, n, replicas int, more ...func(*Options)) *talk {
 	k := &talk{t: t, nodes: make(map[ring.NodeID]*talker)}
 	var members []ring.Member
 	for i := range n {
-		id := ring.NodeID(i + 1)
-		members = append(members, ring.Member{ID: id, Incarnation: uint64(i + 1), Name: id.String(), DC: []string{"east", "west"}[i/3], Rack: "r", Weight: 1, RPC: "x:1", Gossip: "x:2", Client: "x:3"})
+		id, dc := ring.NodeID(i+1), "east"
+		if replicas > 3 && i >= 3 {
+			dc = "west"
+		}
+		members = append(members, ring.Member{ID: id, Incarnation: uint64(i + 1), Name: id.String(), DC: dc, Rack: "r", Weight: 1, RPC: "x:1", Gossip: "x:2", Client: "x:3"})
 	}
-	r, _, err := ring.Build(nil, members, ring.Options{ClusterID: 1, ClusterName: "test", Partitions: 16, N: n})
+	r, _, err := ring.Build(nil, members, ring.Options{ClusterID: 1, ClusterName: "test", Partitions: 16, N: replicas})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -167,7 +174,7 @@ func newTalk(t *testing.T, n int, more ...func(*Options)) *talk {
 		node := &talker{id: m.ID, talk: k, store: &memory{records: make(map[string][]byte)}}
 		rep := replica.New(node.store, replica.Options{Workers: 1})
 		o := Options{
-			Self: m.ID, Incarnation: version.Incarnation(m.Incarnation), Clock: hlc.New(hlc.Options{}), Replica: rep, Transport: node,
+			Self: m.ID, Incarnation: version.Incarnation(m.Incarnation), Clock: hlc.New(hlc.Options{}), Replica: rep, Transport: node, Hints: hintMap{node.store},
 			Ops: testOps(), Defaults: Levels{R: Quorum, W: Quorum, Mode: Strict}, Overloaded: errTestFull, Logger: zerolog.Nop(),
 		}
 		for _, f := range more {

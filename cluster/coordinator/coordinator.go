@@ -32,6 +32,8 @@ type Options struct {
 	Clock       *hlc.Clock
 	Replica     *replica.Replica
 	Transport   Transport
+	// Hints keeps what replicas miss; nil keeps nothing.
+	Hints Hints
 	// Ops are the operations other nodes may ask for, by name.
 	Ops map[string]*Op
 	// Defaults are the configured levels, used where a request has none.
@@ -75,6 +77,7 @@ type Coordinator struct {
 	pending                   pending
 	alarms                    *alarms
 	budget                    hedgeBudget
+	strained                  atomic.Bool  // this node is short of processor time
 	heals                     atomic.Int64 // damaged records being replaced; at most maxHeals
 	refused                   atomic.Int64 // when this node's store last refused a write, in Unix nanoseconds
 	Metrics                   Metrics
@@ -93,6 +96,9 @@ func New(o Options) *Coordinator {
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = time.Second
+	}
+	if o.Hints == nil {
+		o.Hints = noHints{}
 	}
 	if o.MaxValue == 0 {
 		o.MaxValue = DefaultMaxValue
@@ -137,6 +143,13 @@ func (c *Coordinator) Close() {
 
 // SetDefaults changes the levels used where a request has none.
 func (c *Coordinator) SetDefaults(l Levels) { c.defaults.Store(&l) }
+
+// SetStrained says whether this node gets too little processor time: then others
+// are preferred to it as soft primaries, and no read is hedged.
+func (c *Coordinator) SetStrained(yes bool) { c.strained.Store(yes) }
+
+// Strained reports what SetStrained set.
+func (c *Coordinator) Strained() bool { return c.strained.Load() }
 
 // SetTimeouts changes the time of requests that name none.
 func (c *Coordinator) SetTimeouts(read, write time.Duration) {
@@ -223,8 +236,8 @@ func (c *Coordinator) Settle() {
 	}
 }
 
-// Unserved returns how many partitions have too few reachable replicas for a
-// write at the configured level.
+// Unserved returns how many partitions have too few reachable replicas, or who
+// stands in for them, for a write at the configured level.
 func (c *Coordinator) Unserved() (n int) {
 	v := c.view.Load()
 	if v == nil {
@@ -234,7 +247,9 @@ func (c *Coordinator) Unserved() (n int) {
 	for p := range v.places {
 		t, possible := newTally(l.W, &v.places[p])
 		usable, _ := v.reachable(ring.Partition(p))
-		t.bad = v.places[p].all() &^ usable
+		if t.bad = v.places[p].all() &^ usable; t.bad != 0 && l.Mode == Sloppy {
+			t.bad &^= v.fill(ring.Partition(p), t.bad, new(cast), l.W.local())
+		}
 		if !possible || t.hopeless() {
 			n++
 		}

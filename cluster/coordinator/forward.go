@@ -3,6 +3,7 @@ package coordinator
 import (
 	"errors"
 	"fmt"
+	"math/bits"
 	"sync"
 	"time"
 
@@ -34,35 +35,36 @@ type route struct {
 	levels   Levels
 	now      time.Time
 	deadline time.Time
-	// refused are the replicas whose disks take no writes. Nothing was written
-	// there, so the write may go on to another; it comes to each once.
+	// refused are the members (see memberAt) whose disks take no writes. Nothing
+	// was written there, so the write may go on to another; it comes to each once.
 	refused uint64
 }
 
 // route brings a write to the first replica that can be reached and has not
-// refused it. When those left are too few, the client gets err. What key and args
-// hold is borrowed until route returns.
+// refused it; in sloppy mode, when there is none, to the first such fallback. When
+// those left are too few, the client gets err. What key and args hold is borrowed
+// until route returns.
 func (c *Coordinator) route(r *Request, key []byte, args [][]byte, way route, err error) {
 	v, part := way.v, way.part
-	place := &v.places[part]
-	t, _ := newTally(way.levels.W, place)
-	usable, prompt := v.reachable(part)
-	usable, prompt = usable&^way.refused, prompt&^way.refused
+	t, _ := newTally(way.levels.W, &v.places[part])
+	gone := way.refused
+	var usable, prompt uint64
 	for {
-		if t.bad = place.all() &^ usable; t.hopeless() {
+		var primary int
+		usable, prompt = v.reachable(part)
+		usable, prompt = usable&^gone, prompt&^gone
+		if primary, t.bad = c.primary(v, &way, usable, prompt, gone); primary < 0 || t.hopeless() {
 			c.refuse(r, err)
 			return
 		}
-		primary := first(usable, prompt)
-		if primary == int(v.own[part]) {
+		if v.ring.Members[v.memberAt(part, primary)].ID == v.self {
 			break
 		}
 		if c.forward(r, key, args, way, primary) {
 			return
 		}
 		// Its connection has just gone, and nothing was sent: the next one.
-		bit := uint64(1) << uint(primary)
-		usable, prompt = usable&^bit, prompt&^bit
+		gone |= 1 << uint(primary)
 	}
 	w := c.writes.Get().(*writeOp)
 	w.v, w.op, w.part, w.proto = v, r.Op, part, r.Proto
@@ -71,10 +73,30 @@ func (c *Coordinator) route(r *Request, key []byte, args [][]byte, way route, er
 	w.levels, w.tally, w.originPlace = way.levels, t, -1
 	w.now, w.deadline, w.refused = way.now, way.deadline, way.refused
 	w.req = r
+	w.assign(usable, prompt)
 	if way.refused != 0 {
 		v.unsettled[part].Store(true) // others take this node for the second one
 	}
 	w.start()
+}
+
+// primary returns the member that is to run a write, -1 when there is none, and
+// the places that nobody can acknowledge for.
+func (c *Coordinator) primary(v *view, way *route, usable, prompt, gone uint64) (member int, bad uint64) {
+	place := &v.places[way.part]
+	if own := v.own[way.part]; own >= 0 && c.strained.Load() {
+		prompt &^= 1 << uint(own)
+	}
+	member, bad = first(usable, prompt), place.all()&^usable
+	if bad == 0 || way.levels.Mode != Sloppy {
+		return member, bad
+	}
+	stand := cast{tried: gone >> uint(place.n)}
+	filled := v.fill(way.part, bad, &stand, way.levels.W.local())
+	if member < 0 && filled != 0 {
+		member = place.n + int(stand.by[bits.TrailingZeros64(filled)]) - 1
+	}
+	return member, bad &^ filled
 }
 
 // mayGoOn reports whether an error says that a soft primary's disk takes no
@@ -103,14 +125,20 @@ func (c *Coordinator) refuses(now time.Time) bool {
 func (w *writeOp) goOn(err error) {
 	way := route{
 		v: w.v, token: w.key.Token, part: w.part, levels: w.levels, now: time.Now(), deadline: w.deadline,
-		refused: w.refused | 1<<uint(w.v.own[w.part]),
+		refused: w.refused,
 	}
+	own := int(w.v.own[w.part])
+	if own < 0 {
+		own = w.v.places[w.part].n + w.v.fallbackAt(w.part, w.v.self)
+	}
+	way.refused |= 1 << uint(own)
 	w.c.route(w.req, w.key.Name, w.args, way, err)
 	w.c.putWrite(w)
 }
 
 // acceptWrite runs a write that another node forwarded: this node is the soft
-// primary in the eyes of that one, which is all that is asked of it.
+// primary in the eyes of that one, which is all that is asked of it; as a fallback
+// it has to be told so.
 func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 	part := v.ring.PartitionOf(m.Token)
 	own := int(v.own[part])
@@ -129,7 +157,7 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 		c.answerStatus(w, wire.Expired, "")
 		return
 	}
-	if own < 0 || op == nil || !op.Write {
+	if op == nil || !op.Write || own < 0 && (m.Flags&wire.StandIn == 0 || v.fallbackAt(part, v.self) < 0) {
 		c.answerStatus(w, wire.NotReplica, fmt.Sprintf("operation %q of partition %d", m.Op, part))
 		return
 	}
@@ -138,8 +166,8 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 		place = v.placementFor(part, from)
 	}
 	t, possible := newTally(w.levels.W, &place)
-	usable, _ := v.reachable(part)
-	t.bad = place.all() &^ usable
+	usable, prompt := v.reachable(part)
+	t.bad = place.all() &^ w.assign(usable, prompt)
 	if !possible || t.hopeless() {
 		c.answerStatus(w, wire.NoQuorum, "")
 		return
@@ -147,11 +175,11 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 	w.tally = t
 	// The node that forwarded the write is often a replica itself. If its
 	// acknowledgement and ours suffice, it needs no further word from us.
-	if place := v.placeOf(part, from); place >= 0 && m.Flags&wire.Refuses == 0 && t.metBy(1<<uint(place)|1<<uint(own)) {
+	if place := v.placeOf(part, from); place >= 0 && w.own >= 0 && m.Flags&wire.Refuses == 0 && t.metBy(1<<uint(place)|1<<uint(w.own)) {
 		w.originPlace = place
 	}
 	// Whoever stands before us in the preference list may still be acting.
-	if first(usable, usable) != own {
+	if own >= 0 && first(usable, usable) != own {
 		v.unsettled[part].Store(true)
 	}
 	w.start()
@@ -243,12 +271,12 @@ type forwardOp struct {
 	mem  []byte // behind both
 }
 
-// forward sends a write to the replica at a place. No answer will be an answer of
+// forward sends a write to a member. No answer will be an answer of
 // unknown outcome: it is never sent twice. It returns false, and leaves the
 // request to the caller, when that node cannot be reached.
 func (c *Coordinator) forward(r *Request, key []byte, args [][]byte, way route, place int) bool {
 	v := way.v
-	to := v.peerAt(way.part, place).id
+	to := v.ring.Members[v.memberAt(way.part, place)].ID
 	f := c.forwards.Get().(*forwardOp)
 	f.mu.Lock()
 	f.to, f.req, f.way = to, r, way
@@ -268,6 +296,9 @@ func (c *Coordinator) forward(r *Request, key []byte, args [][]byte, way route, 
 	}
 	if v.own[way.part] >= 0 && c.refuses(way.now) {
 		m.Flags |= wire.Refuses
+	}
+	if place >= v.places[way.part].n {
+		m.Flags |= wire.StandIn
 	}
 	// The lock keeps a loss of the connection from completing the request, whose
 	// key and arguments are its maker's again then, while they are encoded.
@@ -303,7 +334,7 @@ func (f *forwardOp) keep(key []byte, args [][]byte) {
 	f.key, f.args = nil, f.args[:0]
 	place := &f.way.v.places[f.way.part]
 	t, _ := newTally(f.way.levels.W, place)
-	if t.bad = f.way.refused; t.hopeless() {
+	if t.bad = f.way.refused & place.all(); t.hopeless() && f.way.levels.Mode != Sloppy {
 		return
 	}
 	size := len(key)

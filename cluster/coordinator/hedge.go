@@ -11,7 +11,7 @@ import (
 func (o *readOp) hedgeAfter() time.Duration {
 	_, from := o.tally.missing(o.asked)
 	if place := o.choose(from); place >= 0 {
-		return o.v.peerAt(o.part, place).overdue()
+		return o.v.actor(o.part, place, &o.cast).overdue()
 	}
 	return unknownLate
 }
@@ -28,16 +28,25 @@ func (o *readOp) giveUp() {
 	n := 0
 	late := o.asked &^ o.tally.ok &^ o.tally.bad
 	for set := late; set != 0; set &= set - 1 {
-		if place := bits.TrailingZeros64(set); int8(place) != o.v.own[o.part] {
-			silent[n] = o.v.peerAt(o.part, place).id
+		if place := bits.TrailingZeros64(set); place != o.own {
+			silent[n] = o.v.actor(o.part, place, &o.cast).id
 			n++
 		}
 	}
 	// The own copy can be late too, when the disk is slow.
 	for {
 		more, from := o.tally.missing(o.asked &^ late)
+		if more == 0 {
+			break
+		}
 		place := o.choose(from &^ o.asked)
-		if more == 0 || place < 0 {
+		for set := late; set != 0 && place < 0; set &= set - 1 {
+			if silent := bits.TrailingZeros64(set); o.standIn(silent, false) {
+				place = silent
+				late &^= 1 << uint(silent)
+			}
+		}
+		if place < 0 {
 			break
 		}
 		o.send(place)
@@ -54,12 +63,16 @@ func (o *readOp) giveUp() {
 func (o *readOp) hedge() {
 	defer o.mu.Unlock()
 	place := o.choose(o.tally.groups[0].members &^ o.asked &^ o.tally.bad)
-	if o.repair || place < 0 || !o.c.budget.take(o.c.Metrics.Reads.Load(), o.c.Metrics.Hedges.Load()) {
+	if o.repair || place < 0 || o.c.overloaded() || !o.c.budget.take(o.c.Metrics.Reads.Load(), o.c.Metrics.Hedges.Load()) {
 		return
 	}
 	o.c.Metrics.Hedges.Add(1)
 	o.send(place)
 }
+
+// overloaded reports whether more reads would only make everything later: this
+// node is the slow one, or too much waits already.
+func (c *Coordinator) overloaded() bool { return c.strained.Load() || c.pending.count() > hedgeBelow }
 
 // hedgeBudget keeps hedged reads within a share of all reads.
 type hedgeBudget struct{}
@@ -67,6 +80,9 @@ type hedgeBudget struct{}
 const (
 	// hedgeShare is the share of reads that may be hedged: one in twenty.
 	hedgeShare = 20
+	// hedgeBelow is how many requests may wait for reads to be hedged: tens of
+	// milliseconds of work.
+	hedgeBelow = 8192
 	// hedgeFree lets a quiet node hedge at all.
 	hedgeFree = 10
 )

@@ -20,6 +20,8 @@ type Metrics struct {
 	ContextsBounded atomic.Uint64 // context entries dropped
 	ClocksAhead     atomic.Uint64 // messages refused for their clock
 	CorruptReads    atomic.Uint64
+	StandIns        atomic.Uint64 // objects given to a fallback in place of a replica
+	ReadStandIns    atomic.Uint64 // reads asked of a fallback in place of a replica
 }
 
 // count counts a request's end.

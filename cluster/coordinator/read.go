@@ -35,6 +35,10 @@ type readOp struct {
 
 	v        *view
 	part     ring.Partition
+	mode     Mode
+	local    bool // only nodes of the replicas' own data centres stand in
+	cast     cast // guarded by mu: who is asked for whom
+	own      int  // the place this node's copy answers for, -1 for none
 	key      replica.Key
 	args     [][]byte
 	kept     bool
@@ -115,7 +119,7 @@ func (c *Coordinator) readFirst(w *writeOp) {
 	op := c.reads.Get().(*readOp)
 	op.req, op.next = nil, w
 	op.args = op.args[:0]
-	op.start(w.v, w.part, w.key, t, Levels{R: Level(need), W: w.levels.W}, time.Until(w.deadline))
+	op.start(w.v, w.part, w.key, t, Levels{R: Level(need), W: w.levels.W, Mode: w.levels.Mode}, time.Until(w.deadline))
 }
 
 // start begins to ask: this node's own copy first.
@@ -128,21 +132,16 @@ func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l
 	o.fresh = t
 	place := &v.places[part]
 	o.blocking = place.overlap(l.R, l.W)
-	usable, _ := v.reachable(part)
-	o.tally.bad = place.all() &^ usable
-	own := v.own[part]
-	if o.others {
-		o.tally.bad |= 1 << uint(own)
-		own = -1
-	}
+	o.assign(place, l)
 	if o.tally.hopeless() {
 		o.mu.Unlock()
 		o.finish(ErrNoQuorum)
 		return
 	}
+	own := o.own
 	if own >= 0 && t.groups[0].members>>uint(own)&1 != 0 || own >= 0 && t.n > 1 {
 		o.asked = 1 << uint(own)
-		o.readOwn(int(own))
+		o.readOwn(own)
 		return
 	}
 	o.ask()
@@ -210,10 +209,19 @@ func (o *readOp) ask() {
 			return
 		}
 		place := o.choose(from)
-		if place < 0 {
-			break
+		switch {
+		case place >= 0 && o.v.actor(o.part, place, &o.cast).id == o.v.self:
+			o.asked |= 1 << uint(place)
+			o.own = place
+			o.readOwn(place)
+			return
+		case place >= 0:
+			o.send(place)
+			continue
+		case o.replaceBad():
+			continue
 		}
-		o.send(place)
+		break
 	}
 	err := o.failure
 	if err == nil {
@@ -226,7 +234,7 @@ func (o *readOp) ask() {
 
 // choose picks the best replica of a set, -1 when there is none.
 func (o *readOp) choose(from uint64) int {
-	usable, prompt := o.v.reachable(o.part)
+	usable, prompt := o.v.reachableBy(o.part, &o.cast)
 	return first(usable&from, prompt&from)
 }
 
@@ -239,10 +247,14 @@ func (o *readOp) send(place int) {
 		Kind: wire.Read, ID: o.id, Timeout: time.Until(o.deadline),
 		Token: o.key.Token, DB: o.key.DB, Key: o.key.Name,
 	}
-	if own := o.v.own[o.part]; own >= 0 && o.tally.ok>>uint(own)&1 != 0 && len(o.answered[own].object) > 0 {
+	if own := o.own; own >= 0 && o.tally.ok>>uint(own)&1 != 0 && len(o.answered[own].object) > 0 {
 		m.Digest = version.DigestOf(o.answered[own].object)
 	}
-	if o.c.send(o.v.peerAt(o.part, place).id, o.v, m) != nil {
+	if o.cast.by[place] != 0 {
+		m.Flags |= wire.StandIn
+		o.c.Metrics.ReadStandIns.Add(1)
+	}
+	if o.c.send(o.v.actor(o.part, place, &o.cast).id, o.v, m) != nil {
 		o.tally.bad |= bit
 	}
 }
@@ -258,14 +270,23 @@ func (o *readOp) release() {
 // receive implements waiter.
 func (o *readOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
 	o.mu.Lock()
-	place := -1
+	place, acts := -1, false
 	if o.id == id {
-		place = o.v.placeOf(o.part, from)
+		if place = o.v.placeBy(o.part, from, &o.cast); place >= 0 {
+			acts = o.v.actor(o.part, place, &o.cast).id == from
+		}
 	}
 	switch {
 	case place < 0:
 		o.mu.Unlock()
 	case m.Kind == wire.ReadReply && !o.repair:
+		if o.tally.ok>>uint(place)&1 != 0 || !acts && errorOf(m) != nil {
+			o.mu.Unlock() // another has answered in its place, or may still
+			return
+		}
+		if !acts {
+			o.cast.by[place] = 0 // so it is the replica itself, late
+		}
 		c, took := o.c, time.Since(o.began)
 		o.answer(place, m)
 		c.o.Answered(from, took)
@@ -286,7 +307,7 @@ func (o *readOp) answer(place int, m *wire.Message) {
 	a := &o.answered[place]
 	switch m.Status {
 	case wire.Same:
-		a.object = append(a.object[:0], o.answered[o.v.own[o.part]].object...)
+		a.object = append(a.object[:0], o.answered[o.own].object...)
 	case wire.Absent:
 		a.object = a.object[:0]
 	case wire.OK:
@@ -313,6 +334,9 @@ func (o *readOp) conclude() {
 		o.mu.Unlock()
 		o.finish(err)
 		return
+	}
+	if o.next == nil {
+		behind &^= o.cast.stoodIn() // whose replicas may have it
 	}
 	if behind != 0 {
 		o.repairAll(behind)
@@ -395,9 +419,9 @@ func (o *readOp) lost(id uint64, node ring.NodeID) {
 	o.mu.Lock()
 	place := -1
 	if o.id == id {
-		place = o.v.placeOf(o.part, node)
+		place = o.v.placeBy(o.part, node, &o.cast)
 	}
-	if place < 0 {
+	if place < 0 || o.v.actor(o.part, place, &o.cast).id != node {
 		o.mu.Unlock()
 		return
 	}

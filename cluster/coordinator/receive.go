@@ -99,7 +99,7 @@ func (c *Coordinator) reject(from ring.NodeID, m *wire.Message, s wire.Status, t
 }
 
 // mergeTask is an object another node sent, to be merged into what this node
-// holds. However long it had to wait for the disk, it is merged: it may be of a
+// holds, as a replica or in place of one. However long it had to wait for the disk, it is merged: it may be of a
 // write that was acknowledged without this node.
 type mergeTask struct {
 	c        *Coordinator
@@ -117,12 +117,13 @@ type mergeTask struct {
 	healed   bool         // the own copy was damaged and the others were asked
 	msg      wire.Message // the answer; here, because it would escape to the heap
 	enc      []byte       // what is held after the merge, when stale
-	finished func(error)  // a repair of this node's own copy; else nil
+	target   ring.NodeID  // the replica this node stands in for; 0 when it is one itself
+	finished func(error)  // who asked at this node; else nil
 }
 
 // acceptReplicate merges an object of another node.
 func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message) {
-	if v.own[v.ring.PartitionOf(m.Token)] < 0 {
+	if v.own[v.ring.PartitionOf(m.Token)] < 0 && m.Flags&wire.StandIn == 0 {
 		c.reject(from, m, wire.NotReplica, "")
 		return
 	}
@@ -130,7 +131,17 @@ func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message
 	t.v, t.from, t.id, t.flags = v, from, m.ID, m.Flags
 	t.key = replica.Key{Token: m.Token, DB: m.DB, Name: m.Key}
 	t.object, t.origin, t.body = m.Object, m.Origin, m.Body
-	t.kept, t.stale, t.healed, t.finished = false, false, false, nil
+	t.kept, t.stale, t.healed, t.finished, t.target = false, false, false, nil, m.Target
+	c.o.Replica.Do(t)
+}
+
+// Merge merges an object into what this node holds, and calls done, which must not
+// block. What it is given is borrowed until then.
+func (c *Coordinator) Merge(k replica.Key, object []byte, done func(error)) {
+	t := c.merges.Get().(*mergeTask)
+	t.v, t.key, t.object, t.flags = c.view.Load(), k, object, wire.Repair
+	t.origin, t.body, t.target = 0, nil, 0
+	t.kept, t.stale, t.healed, t.finished = true, false, false, done
 	c.o.Replica.Do(t)
 }
 
@@ -148,8 +159,21 @@ func (t *mergeTask) Keep() {
 	t.object, t.body = parts[0], parts[1]
 }
 
-// Apply implements replica.Task.
+// Apply implements replica.Task. Who stands in for another keeps a hint of it, and
+// takes nothing without.
 func (t *mergeTask) Apply(s *replica.Scratch) ([]byte, error) {
+	write, err := t.merge(s)
+	if err == nil && t.target != 0 && !s.Other.Empty() {
+		var ok bool
+		if s.Beside, ok = t.c.o.Hints.Add(s.Beside, t.target, t.key, len(t.object)); !ok {
+			return nil, ErrOverloaded
+		}
+	}
+	return write, err
+}
+
+// merge returns what is to be stored, nil for nothing.
+func (t *mergeTask) merge(s *replica.Scratch) ([]byte, error) {
 	if err := s.Other.Decode(t.object); err != nil {
 		return nil, err
 	}
@@ -209,6 +233,9 @@ func (t *mergeTask) Done(err error) {
 		return
 	}
 	c.noteRefusal(err)
+	if err != nil && t.target != 0 {
+		c.o.Hints.Undo(t.target)
+	}
 	if t.finished != nil {
 		t.finished(err)
 		c.putMerge(t)
@@ -264,7 +291,7 @@ type answerTask struct {
 
 // acceptRead answers a read of another node.
 func (c *Coordinator) acceptRead(v *view, from ring.NodeID, m *wire.Message) {
-	if v.own[v.ring.PartitionOf(m.Token)] < 0 {
+	if v.own[v.ring.PartitionOf(m.Token)] < 0 && m.Flags&wire.StandIn == 0 {
 		c.reject(from, m, wire.NotReplica, "")
 		return
 	}

@@ -16,7 +16,7 @@ func (o *readOp) repairAll(behind uint64) {
 	o.level = o.fresh
 	o.level.ok = o.tally.ok &^ behind
 	o.level.bad = 0
-	own := int(o.v.own[o.part])
+	own := o.own
 	m := wire.Message{
 		Kind: wire.Replicate, Flags: wire.Repair, ID: o.id, Timeout: time.Until(o.deadline),
 		Token: o.key.Token, DB: o.key.DB, Key: o.key.Name, Object: o.enc,
@@ -29,7 +29,12 @@ func (o *readOp) repairAll(behind uint64) {
 		if place == own {
 			continue
 		}
-		if o.c.send(o.v.peerAt(o.part, place).id, o.v, &m) != nil {
+		m.Flags &^= wire.StandIn
+		if o.cast.by[place] != 0 {
+			m.Flags |= wire.StandIn
+			m.Target = o.v.ring.Replicas(o.part)[place]
+		}
+		if o.c.send(o.v.actor(o.part, place, &o.cast).id, o.v, &m) != nil {
 			o.level.bad |= 1 << uint(place)
 		}
 	}
@@ -37,7 +42,10 @@ func (o *readOp) repairAll(behind uint64) {
 	if own >= 0 && behind>>uint(own)&1 != 0 {
 		t := o.c.merges.Get().(*mergeTask)
 		t.v, t.key, t.object, t.flags, t.kept, t.stale, t.healed = o.v, o.key, o.enc, wire.Repair, false, false, false
-		t.origin, t.body = 0, nil
+		t.origin, t.body, t.target = 0, nil, 0
+		if o.cast.by[own] != 0 {
+			t.target = o.v.ring.Replicas(o.part)[own]
+		}
 		t.Keep()
 		t.finished = func(err error) { o.repairedHere(id, own, err) }
 		o.mu.Unlock()

@@ -42,6 +42,9 @@ type view struct {
 	// this one has not seen, so a decision that depends on the value reads a
 	// quorum first.
 	unsettled []atomic.Bool
+	// fallbacks are, by partition, who may stand in, nil before anybody asked;
+	// see fallbacksOf.
+	fallbacks []atomic.Pointer[[]uint16]
 }
 
 // newView derives a view; peers are made by get, which finds known ones again.
@@ -53,6 +56,7 @@ func newView(r *ring.Ring, self ring.NodeID, get func(ring.NodeID) *peer) *view 
 		own:       make([]int8, r.Q),
 		since:     make([]ring.Epoch, r.Q),
 		unsettled: make([]atomic.Bool, r.Q),
+		fallbacks: make([]atomic.Pointer[[]uint16], r.Q),
 	}
 	for i := range r.Members {
 		v.peers[i] = get(r.Members[i].ID)

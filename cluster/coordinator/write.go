@@ -47,8 +47,13 @@ type writeOp struct {
 	passed   bool   // a later write has replaced this one's effect
 	healed   bool   // the own copy was damaged and the others were asked
 	wrote    bool   // an earlier run's effect is stored, here and maybe elsewhere
-	refused  uint64 // replicas whose disks refused it before it came here
+	refused  uint64 // members whose disks refused it before it came here
+	waited   bool   // guarded by mu: standAfter is over
 	mem      []byte // the key and arguments once kept
+
+	own   int    // the place this node's copy counts for, its own or another's; -1 for none
+	keeps uint64 // guarded by mu once it waits: places for which this node keeps hints
+	cast  cast   // guarded by mu once it waits: who acts for whom
 
 	req      *Request    // the local client's request, or
 	origin   ring.NodeID // the node that forwarded it
@@ -66,11 +71,11 @@ type writeOp struct {
 	stored bool           // the last run had an effect
 }
 
-// start begins a write at this node, which is at place self. What it borrows is
-// kept once it has to wait.
+// start begins a write at this node. What it borrows is kept once it has to wait.
 func (w *writeOp) start() {
-	n := w.v.places[w.part].n
-	if n > 1 && w.v.unsettled[w.part].Load() && w.depends() {
+	// A fallback has seen only what came while others were away.
+	foreign := w.v.own[w.part] < 0
+	if (foreign || w.v.places[w.part].n > 1 && w.v.unsettled[w.part].Load()) && w.depends() {
 		w.Keep()
 		w.c.readFirst(w)
 		return
@@ -128,7 +133,7 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 		if w.passed = !o.Has(w.dot); w.passed || !w.depends() {
 			w.mend(o) // its reply stands
 			w.enc = o.Append(w.enc[:0])
-			return w.enc, nil
+			return w.enc, w.keepHints(s)
 		}
 		o.Drop(w.dot) // the operation sees what was there without it
 	}
@@ -147,7 +152,7 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 		}
 		w.settled = w.read && w.seen.Covers(o)
 		if merged {
-			return w.enc, nil
+			return w.enc, w.keepHints(s)
 		}
 		return nil, nil
 	}
@@ -160,66 +165,10 @@ func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 	}
 	w.enc = o.Append(w.enc[:0])
 	w.stored = true
+	if w.keeps != 0 {
+		return w.enc, w.keepHints(s)
+	}
 	return w.enc, nil
-}
-
-// depends reports whether the reply or the effect depends on what was there.
-func (w *writeOp) depends() bool { return w.op.Depends == nil || w.op.Depends(w.args) }
-
-// event makes the write event that the call decided on.
-func (w *writeOp) event(o *version.Object) error {
-	c := &w.call
-	seen := o.Context.Newest()
-	if c.context != nil {
-		seen = max(seen, c.context.Newest())
-	}
-	at, err := w.c.o.Clock.After(seen)
-	if err != nil {
-		return err
-	}
-	w.dot = version.Dot{Node: w.c.o.Incarnation, Time: at}
-	dropped := 0
-	switch c.effect {
-	case effectPut:
-		dropped, err = o.Update(w.dot, c.context, version.Sibling{Kind: version.String, Value: c.newValue, Deadline: c.newDeadline})
-	case effectRemove:
-		dropped, err = o.Update(w.dot, c.context, version.Sibling{Kind: version.Tombstone})
-	case effectAdd:
-		if c.Exists {
-			dropped, err = o.Increment(w.dot, c.delta, c.Deadline)
-		} else {
-			dropped, err = o.Update(w.dot, nil, version.Sibling{Kind: version.Counter, Delta: c.delta})
-		}
-	case effectExpire:
-		dropped, err = w.expire(o)
-	case effectNone:
-		// A second run found that the operation should have done nothing:
-		// what stood there is written again, over the first run's effect.
-		dropped, err = w.restore(o)
-	}
-	w.c.Metrics.ContextsBounded.Add(uint64(dropped))
-	return err
-}
-
-// expire gives the key another deadline. A counter stays the sum of its
-// siblings: an increment of nothing carries the deadline.
-func (w *writeOp) expire(o *version.Object) (int, error) {
-	if w.call.Counter {
-		return o.Increment(w.dot, 0, w.call.newDeadline)
-	}
-	return o.Update(w.dot, nil, version.Sibling{Kind: version.String, Value: w.call.Value, Deadline: w.call.newDeadline})
-}
-
-// restore writes what the call saw once more.
-func (w *writeOp) restore(o *version.Object) (int, error) {
-	c := &w.call
-	switch {
-	case !c.Exists:
-		return o.Update(w.dot, nil, version.Sibling{Kind: version.Tombstone})
-	case c.Counter:
-		return o.Increment(w.dot, 0, c.Deadline)
-	}
-	return o.Update(w.dot, nil, version.Sibling{Kind: version.String, Value: c.Value, Deadline: c.Deadline})
 }
 
 // Done implements replica.Task: it sends what was stored to the others.
@@ -229,6 +178,7 @@ func (w *writeOp) Done(err error) {
 		return
 	}
 	if err != nil {
+		w.hintLost()
 		err = storeError(err)
 		if w.c.noteRefusal(err); w.wrote {
 			err = ErrTimeout // the run before was stored and sent
@@ -236,7 +186,7 @@ func (w *writeOp) Done(err error) {
 		w.finish(err)
 		return
 	}
-	if w.v.places[w.part].n == 1 {
+	if w.v.places[w.part].n == 1 && w.own == 0 && w.v.own[w.part] == 0 {
 		w.finish(nil)
 		return
 	}
@@ -249,11 +199,13 @@ func (w *writeOp) Done(err error) {
 		w.finish(ErrTimeout)
 		return
 	}
-	own := int(w.v.own[w.part])
 	w.mu.Lock()
-	w.stale = false
+	w.stale, w.waited = false, false
 	w.heard.Reset()
-	w.tally.ok = 1 << uint(own)
+	w.tally.ok = 0
+	if w.own >= 0 {
+		w.tally.ok = 1 << uint(w.own)
+	}
 	done := w.tally.met()
 	if done {
 		w.originPlace = -1 // nobody acknowledges, so it waits for our answer
@@ -267,12 +219,16 @@ func (w *writeOp) Done(err error) {
 		}
 		w.id = id
 	}
-	hopeless := w.sendAll(own, done)
+	hopeless := w.sendAll(done)
 	switch {
 	case hopeless:
 		w.release()
 	case !done:
-		w.c.alarms.set(w.id, alarmTimeout, w.left())
+		if left := w.left(); left > standAfter {
+			w.c.alarms.set(w.id, alarmSilent, standAfter) // which sets the other
+		} else {
+			w.c.alarms.set(w.id, alarmTimeout, left)
+		}
 	}
 	w.mu.Unlock() // from here on the answers may have ended it, unless it ends here
 	switch {
@@ -308,140 +264,6 @@ func (w *writeOp) confirm() {
 		w.confirms = w.read
 		w.c.readFirst(w)
 	}
-}
-
-// sendAll sends the object to the other replicas that can be reached; it
-// reports whether that leaves too few. The caller holds mu.
-func (w *writeOp) sendAll(own int, noAck bool) (hopeless bool) {
-	m := &w.msg
-	*m = wire.Message{
-		Kind: wire.Replicate, ID: w.id, Timeout: w.left(),
-		Token: w.key.Token, DB: w.key.DB, Key: w.key.Name, Object: w.enc,
-	}
-	if w.call.context == nil && w.call.effect != effectAdd {
-		m.Flags |= Covering
-	}
-	switch {
-	case noAck:
-		m.Flags |= wire.NoAck
-	case w.originPlace >= 0:
-		m.Flags |= wire.Later // the client is answered elsewhere
-	}
-	w.tally.bad = 0
-	for i, id := range w.v.ring.Replicas(w.part) {
-		if i == own {
-			continue
-		}
-		m.Origin, m.Body = 0, nil
-		if i == w.originPlace && !noAck {
-			m.Origin, m.Body = w.originID, w.call.Out
-		}
-		if w.v.peerAt(w.part, i).is() == Down || w.c.send(id, w.v, m) != nil {
-			w.tally.bad |= 1 << uint(i)
-			if i == w.originPlace {
-				w.originPlace = -1
-			}
-			continue
-		}
-	}
-	return w.tally.hopeless() && !noAck
-}
-
-// release gives the id back, so that nothing finds the write any more. The
-// caller holds mu.
-func (w *writeOp) release() {
-	w.c.pending.remove(w.id)
-	w.id = 0
-}
-
-// receive implements waiter.
-func (w *writeOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
-	w.mu.Lock()
-	if w.id != id || m.Kind != wire.ReplicateAck {
-		w.mu.Unlock()
-		return
-	}
-	place := w.v.placeOf(w.part, from)
-	if place < 0 {
-		w.mu.Unlock()
-		return
-	}
-	bit := uint64(1) << uint(place)
-	if m.Status == wire.OK {
-		w.tally.ok |= bit
-	} else {
-		w.tally.bad |= bit
-		if place == w.originPlace {
-			w.originPlace = -1 // it has not answered its client
-		}
-	}
-	if m.Status == wire.Stale {
-		w.hear(m.Object)
-	}
-	w.settle()
-}
-
-// settle ends the write if its fate is known. The caller holds mu, which settle
-// gives up.
-func (w *writeOp) settle() {
-	met, hopeless := w.tally.met(), w.tally.hopeless()
-	if met && w.originPlace >= 0 {
-		// The client's node completes the request by itself with its
-		// acknowledgement; if that is lost, nobody waits for us any more.
-		met = (w.tally.ok|w.tally.bad)>>uint(w.originPlace)&1 != 0
-	}
-	switch {
-	case met:
-		w.release()
-		w.mu.Unlock()
-		w.finish(nil)
-	case !hopeless:
-		w.mu.Unlock()
-	case w.stale && w.originPlace < 0 && time.Until(w.deadline) > 0:
-		w.again()
-	default:
-		w.release()
-		w.mu.Unlock()
-		w.finish(ErrTimeout)
-	}
-}
-
-// lost implements waiter.
-func (w *writeOp) lost(id uint64, node ring.NodeID) {
-	w.mu.Lock()
-	place := -1
-	if w.id == id {
-		place = w.v.placeOf(w.part, node)
-	}
-	if place < 0 {
-		w.mu.Unlock()
-		return
-	}
-	bit := uint64(1) << uint(place)
-	if w.tally.ok&bit == 0 {
-		w.tally.bad |= bit
-	}
-	w.settle()
-}
-
-// wake implements waiter.
-func (w *writeOp) wake(id uint64, _ alarm) {
-	w.mu.Lock()
-	if w.id != id {
-		w.mu.Unlock()
-		return
-	}
-	w.release()
-	met := w.tally.met()
-	if met { // only the origin's own acknowledgement is missing: it gets ours
-		w.originPlace = -1
-	}
-	w.mu.Unlock()
-	if met {
-		w.finish(nil)
-		return
-	}
-	w.finish(ErrTimeout)
 }
 
 // readDone continues a write that had to read a quorum first.
@@ -485,7 +307,7 @@ func (c *Coordinator) putWrite(w *writeOp) {
 		return
 	}
 	w.mu.Lock()
-	w.id, w.req, w.v, w.op, w.refused = 0, nil, nil, nil, 0
+	w.id, w.req, w.v, w.op, w.refused, w.keeps = 0, nil, nil, nil, 0, 0
 	w.kept, w.stored, w.read, w.settled, w.confirms = false, false, false, false, false
 	w.passed, w.wrote, w.stale, w.beaten = false, false, false, false
 	w.healed = false

@@ -49,6 +49,8 @@ const (
 	TimedOut
 	// Answered: it did. Tracker.Answered is the way to say so for each of many requests.
 	Answered
+	// Strained: it said that it gets too little processor time.
+	Strained
 )
 
 // Change is a peer's change of state.
@@ -70,6 +72,8 @@ type TrackerOptions struct {
 	// HoldMin is how long a peer that came back for the second time stays suspect; each further time doubles it, up to
 	// HoldMax. Defaults: 250 ms, 30 s.
 	HoldMin, HoldMax time.Duration
+	// StrainedFor is how long a peer stays suspect that is strained. Default: 2 s.
+	StrainedFor time.Duration
 	// StableAfter is how long a peer must stay connected for its losses to be forgotten. Default: 1 min.
 	StableAfter time.Duration
 }
@@ -79,7 +83,8 @@ func (o *TrackerOptions) EnsureDefaults() {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&o.DeadAfter, 5 * time.Second}, {&o.Quiet, 300 * time.Millisecond}, {&o.HoldMin, 250 * time.Millisecond}, {&o.HoldMax, 30 * time.Second}, {&o.StableAfter, time.Minute}} {
+	}{{&o.DeadAfter, 5 * time.Second}, {&o.Quiet, 300 * time.Millisecond}, {&o.HoldMin, 250 * time.Millisecond}, {&o.HoldMax, 30 * time.Second}, {&o.StableAfter, time.Minute},
+		{&o.StrainedFor, 2 * time.Second}} {
 		if *d.v == 0 {
 			*d.v = d.d
 		}
@@ -98,6 +103,7 @@ func (o *TrackerOptions) EnsureDefaults() {
 //	came back from repeated losses, on hold           suspect
 //	Timeouts requests in a row unanswered             suspect
 //	one unanswered, and nothing heard for Quiet       suspect
+//	said for less than StrainedFor to be strained     suspect
 //	otherwise                                         alive
 //
 // A new connection, an answer over a standing one, and gossip itself contradict gossip. A peer begins disconnected. The first loss holds
@@ -123,6 +129,7 @@ type tracked struct {
 	gossipDead bool
 	losses     int       // since it was last stable
 	hold       time.Time // suspect until then
+	strained   time.Time // and until then
 }
 
 // NewTracker returns a Tracker that knows nobody.
@@ -215,6 +222,8 @@ func (t *Tracker) apply(p *tracked, now time.Time, e Event) {
 		if p.connected {
 			p.gossipDead = false
 		}
+	case Strained:
+		p.strained = now.Add(t.o.StrainedFor)
 	default:
 		panic(fmt.Sprintf("membership: unknown event %d", e))
 	}
@@ -247,7 +256,7 @@ func (t *Tracker) settle(id ring.NodeID, p *tracked, now time.Time) (c Change, c
 	switch {
 	case p.gossipDead, !p.connected && now.Sub(p.since) >= t.o.DeadAfter:
 		state = Dead
-	case !p.connected, now.Before(p.hold), p.timeouts.Load() >= int32(t.o.Timeouts):
+	case !p.connected, now.Before(p.hold), now.Before(p.strained), p.timeouts.Load() >= int32(t.o.Timeouts):
 		state = Suspect
 	}
 	before := State(p.state.Swap(uint32(state)))

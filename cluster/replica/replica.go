@@ -29,18 +29,6 @@ type Store interface {
 	Scan(lower, upper []byte, fn func(key, value []byte) bool) error
 }
 
-// Change is what a task stores at once.
-type Change struct {
-	Key, Value []byte // a nil Value leaves the record as it is
-	Remove     bool   // the record is removed
-	Delta      uint64 // what this changes of the sum of the key's leaf
-	Beside     []Record
-}
-
-// Record is a record of the engine. Beside an object it is one of a system key that
-// is stored, or without a Value removed, together with it.
-type Record struct{ Key, Value []byte }
-
 // Key names one key of one database and its place on the ring.
 type Key struct {
 	Token ring.Token

@@ -34,6 +34,10 @@ type Node struct {
 	Epoch     uint64    `json:"epoch"`
 	Replicas  int       `json:"replicas"`
 	Primaries int       `json:"primaries"`
+	// What the node that was asked keeps for this one, which missed it.
+	Hints        int64  `json:"hints"`
+	HintBytes    int64  `json:"hint_bytes"`
+	HintsDropped uint64 `json:"hints_dropped"`
 }
 
 // Ring is GET /v1/ring.

@@ -30,6 +30,8 @@ func clusterSampler(n *cluster.Node) admin.Sampler {
 			{"contexts_bounded_total", "Context entries dropped for their number.", m.ContextsBounded.Load()},
 			{"clocks_ahead_total", "Messages refused because their clock was too far ahead.", m.ClocksAhead.Load()},
 			{"corrupt_reads_total", "Reads that met damaged bytes.", m.CorruptReads.Load()},
+			{"stand_ins_total", "Objects given to a fallback in place of a replica that was away.", m.StandIns.Load()},
+			{"read_stand_ins_total", "Reads asked of a fallback in place of a replica.", m.ReadStandIns.Load()},
 		} {
 			emit(admin.Sample{Name: "kvstore_" + c.name, Help: c.help, Value: float64(c.value)})
 		}
@@ -41,6 +43,13 @@ func clusterSampler(n *cluster.Node) admin.Sampler {
 		gauge("ready", "1 when the node is in a ring and serves.", ready)
 		if r := n.Ring(); r != nil {
 			gauge("ring_epoch", "Epoch of the ring.", float64(r.Epoch))
+		}
+		for _, h := range n.Hints() {
+			to := n.NameOf(h.Target)
+			gauge("hints", "Keys kept for a node that missed them.", float64(h.Count), "node", to)
+			gauge("hint_bytes", "Bytes of those keys and their values, as they were missed.", float64(h.Bytes), "node", to)
+			emit(admin.Sample{Name: "kvstore_hints_sent_total", Help: "Hints that ended because the node has the key.", Value: float64(h.Sent), Labels: []string{"node", to}})
+			emit(admin.Sample{Name: "kvstore_hints_dropped_total", Help: "Hints not kept, for their number or their age: comparing replicas has to find what is missing.", Value: float64(h.Dropped), Labels: []string{"node", to}})
 		}
 		states := map[string]int{"alive": 0, "suspect": 0, "dead": 0}
 		for _, member := range n.Nodes() {

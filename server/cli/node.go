@@ -68,6 +68,9 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 	for _, key := range []string{"replication.read_timeout", "replication.write_timeout"} {
 		live.Subscribe(key, func(c *config.Config) { n.cluster.SetTimeouts(c.Replication.ReadTimeout, c.Replication.WriteTimeout) })
 	}
+	for _, key := range []string{"hints.max_bytes", "hints.max_age"} {
+		live.Subscribe(key, func(c *config.Config) { n.cluster.SetHintLimits(int64(c.Hints.MaxBytes), c.Hints.MaxAge) })
+	}
 	live.Subscribe("server.maxclients", func(c *config.Config) { n.server.SetMaxClients(c.Server.Maxclients) })
 	live.Subscribe("server.timeout", func(c *config.Config) { n.server.SetIdleTimeout(c.Server.Timeout) })
 	live.Subscribe("server.output_limit", func(c *config.Config) { n.server.SetOutputLimit(int(c.Server.OutputLimit)) })
@@ -154,6 +157,7 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		Join: c.Cluster.Join, Partitions: c.Cluster.Partitions, Secret: secret,
 		Replication: cluster.Replication{N: c.Replication.N, Levels: levels(c),
 			ReadTimeout: c.Replication.ReadTimeout, WriteTimeout: c.Replication.WriteTimeout},
+		HintBytes: int64(c.Hints.MaxBytes), HintAge: c.Hints.MaxAge,
 		MaxValue: int(c.Server.MaxValue), Ops: ops, Logger: log,
 	}, nil
 }

@@ -38,6 +38,7 @@ func (s *source) Nodes() admin.NodeList {
 		view := member(n.Member, r)
 		view.State, view.Connected, view.Heartbeat = n.State, n.Connected, n.Heartbeat
 		view.Epoch, view.Replicas, view.Primaries = uint64(n.Epoch), n.Partitions, n.PrimaryPartitions
+		view.Hints, view.HintBytes, view.HintsDropped = n.Hints, n.HintBytes, n.HintsDropped
 		list.Nodes = append(list.Nodes, view)
 	}
 	return list
@@ -60,6 +61,7 @@ func (s *source) Ring() admin.Ring {
 		status := states[m.ID]
 		n.State, n.Connected, n.Heartbeat = status.State, status.Connected, status.Heartbeat
 		n.Epoch, n.Replicas, n.Primaries = uint64(status.Epoch), status.Partitions, status.PrimaryPartitions
+		n.Hints, n.HintBytes, n.HintsDropped = status.Hints, status.HintBytes, status.HintsDropped
 		view.Members = append(view.Members, n)
 	}
 	for p := range view.Partitions {

@@ -93,6 +93,15 @@ func writeStatus(out io.Writer, list admin.NodeList, now time.Time) error {
 	if err := table.Flush(); err != nil {
 		return err
 	}
+	kept := ""
+	for _, n := range list.Nodes {
+		if n.Hints > 0 {
+			kept += fmt.Sprintf("\n%s keeps %s for %s", self, plural(int(n.Hints), "hint"), n.Name)
+		}
+	}
+	if kept != "" {
+		fmt.Fprintln(out, kept)
+	}
 	_, err := fmt.Fprintln(out, "\n* was asked; the states are as it sees them. PRIMARY: partitions whose writes go to the node first.")
 	return err
 }

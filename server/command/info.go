@@ -11,7 +11,6 @@ import (
 	"strings"
 	"time"
 
-	"kvstore/cluster/coordinator"
 	"kvstore/resp"
 )
 
@@ -243,8 +242,8 @@ func infoRing(_ context.Context, c *Ctx, w *infoWriter) {
 	w.number("ring_effective_n", int64(r.EffectiveN()))
 	w.number("ring_members", int64(len(r.Members)))
 	for i, n := range c.Env.Cluster.Nodes() {
-		w.line("ring_node"+strconv.Itoa(i), fmt.Sprintf("id=%s,name=%s,addr=%s,dc=%s,rack=%s,state=%s,partitions=%d,primary=%d",
-			n.ID, n.Name, n.Client, n.DC, n.Rack, n.State, n.Partitions, n.PrimaryPartitions))
+		w.line("ring_node"+strconv.Itoa(i), fmt.Sprintf("id=%s,name=%s,addr=%s,dc=%s,rack=%s,state=%s,partitions=%d,primary=%d,hints=%d,hint_bytes=%d,hints_dropped=%d",
+			n.ID, n.Name, n.Client, n.DC, n.Rack, n.State, n.Partitions, n.PrimaryPartitions, n.Hints, n.HintBytes, n.HintsDropped))
 	}
 }
 
@@ -254,9 +253,6 @@ func infoQuorum(_ context.Context, c *Ctx, w *infoWriter) {
 	w.line("quorum_r", l.R.String())
 	w.line("quorum_w", l.W.String())
 	w.line("quorum_mode", l.Mode.String())
-	if l.Mode == coordinator.Sloppy {
-		w.line("quorum_mode_note", sloppyNote)
-	}
 	w.line("quorum_read_timeout", c.ownSetting("replication.read_timeout"))
 	w.line("quorum_write_timeout", c.ownSetting("replication.write_timeout"))
 }

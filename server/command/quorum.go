@@ -12,9 +12,6 @@ import (
 // ourVersion is since when our own commands are there.
 const ourVersion = "0.1.0"
 
-// sloppyNote is said wherever the mode is shown.
-const sloppyNote = "sloppy behaves as strict in this release: there is no hinted handoff yet"
-
 // kvstoreCommands are those that Redis does not have.
 func kvstoreCommands() []*Command { return []*Command{quorumCommand(), vclockCommand()} }
 
@@ -53,7 +50,7 @@ func quorumCommand() *Command {
 			{
 				Name: "key", Arity: 3, Flags: ReadOnly, Since: ourVersion, Complexity: "O(1)",
 				FirstKey: 2, LastKey: 2, Step: 1, KeyUse: KeyRO,
-				Summary: "Returns where a key lives: slot, partition, epoch and replicas.",
+				Summary: "Returns where a key lives: slot, partition, epoch, replicas, and who stands in for them.",
 				Args:    []Arg{keyArg("key")},
 				Wait:    runQuorumKey,
 			},
@@ -73,22 +70,18 @@ func runQuorumHelp(c *Ctx) {
 		"(no subcommand)", "    Return the settings of this connection: n r w mode timeout.",
 		"    A timeout of 0 is the configured one of reads and of writes.",
 		"SET [R <level>] [W <level>] [SLOPPY|STRICT] [TIMEOUT <ms>]", "    Change them for this connection.",
+		"    SLOPPY lets other nodes stand in for replicas that are away, STRICT counts replicas only.",
 		"    Levels: one two three quorum all local_one local_quorum each_quorum or a number.",
 		"RESET", "    Return to the configuration.",
 		"CALL <r> <w> <command> [<arg> ...]", "    Run one command at these levels; - keeps the connection's.",
-		"KEY <key>", "    Return slot, partition, epoch and replicas of a key.",
-		"Note: "+sloppyNote+".")
+		"KEY <key>", "    Return slot, partition, epoch and replicas of a key, the fallbacks that stand in for",
+		"    replicas that are away, and how many hints of the key each node keeps.")
 }
 
 func runQuorum(c *Ctx) {
 	n, configured := c.Env.Cluster.Replication()
 	l := c.Session.Levels.Or(configured)
-	sloppy := l.Mode == coordinator.Sloppy
-	if sloppy {
-		c.Map(6)
-	} else {
-		c.Map(5)
-	}
+	c.Map(5)
 	c.BulkString("n")
 	c.Int(int64(n))
 	c.BulkString("r")
@@ -99,10 +92,6 @@ func runQuorum(c *Ctx) {
 	c.BulkString(l.Mode.String())
 	c.BulkString("timeout")
 	c.Int(l.Timeout.Milliseconds())
-	if sloppy {
-		c.BulkString("note")
-		c.BulkString(sloppyNote)
-	}
 }
 
 // maxQuorumTimeout keeps a forgotten request from being kept for longer than an
@@ -204,7 +193,7 @@ func runQuorumKey(ctx context.Context, c *Ctx) {
 	c.Array(len(info.Replicas))
 	for _, r := range info.Replicas {
 		fields := [...][2]string{{"id", r.ID.String()}, {"name", r.Name}, {"address", r.Addr}, {"dc", r.DC},
-			{"rack", r.Rack}, {"role", r.Role}, {"state", r.State}}
+			{"rack", r.Rack}, {"role", r.Role}, {"state", r.State}, {"for", r.For}, {"hints", strconv.Itoa(r.Hints)}}
 		c.Map(len(fields))
 		for _, f := range fields {
 			c.BulkString(f[0])

@@ -37,7 +37,7 @@ func TestQuorum(t *testing.T) {
 	`, errors+`
 		quorum => %5 $1 n :3 $1 r $6 quorum $1 w $6 quorum $4 mode $6 strict $7 timeout :0
 		quorum set sloppy => +OK
-		quorum => %6 $1 n :3 $1 r $6 quorum $1 w $6 quorum $4 mode $6 sloppy $7 timeout :0 $4 note $72 `+sloppyNote+`
+		quorum => %5 $1 n :3 $1 r $6 quorum $1 w $6 quorum $4 mode $6 sloppy $7 timeout :0
 	`)
 }
 
@@ -50,12 +50,12 @@ func TestQuorumKey(t *testing.T) {
 		if i > 0 {
 			role = "$7 replica"
 		}
-		head := "*14"
+		head := "*18"
 		if proto == 3 {
-			head = "%7"
+			head = "%9"
 		}
 		return head + " $2 id $16 " + m.ID.String() + " $4 name $2 " + m.Name + " $7 address $13 " + m.Client +
-			" $2 dc $3 dc1 $4 rack $2 " + m.Rack + " $4 role " + role + " $5 state $5 alive"
+			" $2 dc $3 dc1 $4 rack $2 " + m.Rack + " $4 role " + role + " $5 state $5 alive $3 for $0  $5 hints $1 0"
 	}
 	want := func(proto uint8) string {
 		all := []string{replica(proto, 0), replica(proto, 1), replica(proto, 2)}

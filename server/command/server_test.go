@@ -166,7 +166,7 @@ func TestInfoFields(t *testing.T) {
 			"memory/maxmemory": "0", "persistence/loading": "0", "persistence/aof_enabled": "1", "stats/total_commands_processed": "9",
 			"stats/total_error_replies": "3", "replication/role": "master", "replication/master_repl_offset": "0",
 			"replication/connected_slaves": "0", "cluster/cluster_enabled": "1", "ring/ring_partitions": "64", "ring/ring_effective_n": "3",
-			"quorum/quorum_r": "quorum", "quorum/quorum_mode": "sloppy", "quorum/quorum_mode_note": sloppyNote, "storage/storage_levels": "7",
+			"quorum/quorum_r": "quorum", "quorum/quorum_mode": "sloppy", "storage/storage_levels": "7",
 			"storage/storage_odd": "a  b", "keyspace/db0": "keys=7,expires=0,avg_ttl=0", "keyspace/db5": "keys=8,expires=0,avg_ttl=0",
 			"errorstats/errorstat_ERR": "count=2", "errorstats/errorstat_WRONGTYPE": "count=1",
 			"commandstats/cmdstat_get": "calls=4,usec=10,usec_per_call=2.50,rejected_calls=0,failed_calls=1",

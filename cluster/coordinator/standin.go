@@ -1,0 +1,52 @@
+package coordinator
+
+import "math/bits"
+
+// assign decides who is asked: each replica, or in sloppy mode who stands in for it
+// while it is down, which may be this node. The caller holds mu.
+func (o *readOp) assign(place *placement, l Levels) {
+	v := o.v
+	o.own, o.mode, o.local, o.cast = int(v.own[o.part]), l.Mode, l.R.local(), cast{}
+	usable, _ := v.reachable(o.part)
+	if o.others {
+		usable &^= 1 << uint(o.own)
+		o.own = -1
+	}
+	if o.tally.bad = place.all() &^ usable; o.tally.bad == 0 || l.Mode != Sloppy {
+		return
+	}
+	o.tally.bad &^= v.fill(o.part, o.tally.bad, &o.cast, o.local)
+	if o.own < 0 {
+		o.own = v.placeBy(o.part, v.self, &o.cast)
+	}
+}
+
+// standIn has a fallback asked for a replica that will not answer, or has not yet;
+// false when there is none. This node is one only for who can read its own copy
+// then. The caller holds mu.
+func (o *readOp) standIn(place int, self bool) bool {
+	if o.mode != Sloppy {
+		return false
+	}
+	if i := o.v.fallbackAt(o.part, o.v.self); !self && i >= 0 {
+		o.cast.tried |= 1 << uint(i)
+	}
+	if place == o.own || !o.v.standIn(o.part, place, &o.cast, o.local) {
+		return false
+	}
+	bit := uint64(1) << uint(place)
+	o.tally.bad &^= bit
+	o.asked &^= bit
+	return true
+}
+
+// replaceBad has a fallback asked for one of those who will not answer; false when
+// there is none. The caller holds mu.
+func (o *readOp) replaceBad() bool {
+	for set := o.tally.bad &^ o.tally.ok &^ o.spent & o.v.places[o.part].all(); set != 0; set &= set - 1 {
+		if o.standIn(bits.TrailingZeros64(set), true) {
+			return true
+		}
+	}
+	return false
+}
