@@ -55,6 +55,7 @@ type Node struct {
 	wired   chan struct{}
 	isWired atomic.Bool
 	fatal   chan error    // takes the one refusal after which the node gives up
+	damage  chan struct{} // one token when the engine has lost records; sent by noteDamage
 	news    chan struct{} // one token when a peer may have a newer ring; sent by Events
 
 	ctx    context.Context // ends with Shutdown
@@ -79,7 +80,7 @@ func Open(o Options) (*Node, error) {
 	o.Storage.EnsureDefaults()
 	n := &Node{
 		o: o, fs: o.Storage.FS, log: o.Logger,
-		joined: make(chan struct{}), wired: make(chan struct{}), fatal: make(chan error, 1), news: make(chan struct{}, 1),
+		joined: make(chan struct{}), wired: make(chan struct{}), fatal: make(chan error, 1), news: make(chan struct{}, 1), damage: make(chan struct{}, 1),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
 	if err := n.open(); err != nil {
@@ -93,11 +94,15 @@ func Open(o Options) (*Node, error) {
 
 // open opens what is on disk and builds what serves it.
 func (n *Node) open() error {
+	n.o.Storage.OnDamage = n.noteDamage
 	db, err := storage.Open(n.o.Dir, n.o.Storage)
 	if err != nil {
 		return err
 	}
 	n.db = db // from here on the directory is ours alone
+	if err := n.giveUpSystem(); err != nil {
+		n.log.Error().Err(err).Msg("the node starts without what it lost")
+	}
 	boot, file := n.o.BootID, ""
 	if boot == "" {
 		boot, file = bootID(), fileID(n.o.Dir)
@@ -214,6 +219,7 @@ func (n *Node) connect() error {
 		return fmt.Errorf("reserve time: %w", err)
 	}
 	n.wg.Go(n.keepClock)
+	n.wg.Go(n.keepSystem)
 	o := rpc.Options{
 		Self: n.id.Node, Listen: n.o.RPC, Handler: (*events)(n), Secret: n.o.Secret, Logger: n.log,
 		ClusterID: func() uint64 {

@@ -52,6 +52,7 @@ type Config struct {
 	Storage struct {
 		Dir, Fsync, Compression string
 		MemtableSize, CacheSize ByteSize
+		ScrubPeriod             time.Duration
 	}
 	Admin struct{ Listen string }
 	Log   struct{ Level, Format string }

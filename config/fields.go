@@ -174,6 +174,9 @@ func Fields() []Field {
 		{Key: "storage.cache_size", Default: "256MiB",
 			Doc: "Memory for blocks read from tables.",
 			at:  func(c *Config) value { return size{&c.Storage.CacheSize, 1 * MiB, 1 * TiB} }},
+		{Key: "storage.scrub_period", Default: "168h",
+			Doc: "Everything at rest is read and verified once in this time, evenly, so that damage is found while other replicas can mend it. 0 verifies only what is read anyway.",
+			at:  func(c *Config) value { return duration{&c.Storage.ScrubPeriod, 0, maxIdle} }},
 
 		{Key: "admin.listen", Default: "127.0.0.1:9121",
 			Doc: "Address of the HTTP server. It has no password: keep it private. Empty turns it off.",

@@ -14,6 +14,7 @@ type counters struct {
 	flushes, flushBytes                           atomic.Int64
 	compactions, compactionRead, compactionWrites atomic.Int64
 	compactionErrors, compactionRest              atomic.Int64
+	filterMisses                                  atomic.Int64
 	replayed, replayTime                          atomic.Int64
 	syncTime                                      histogram
 }
@@ -46,6 +47,12 @@ type Metrics struct {
 	CompactionRest time.Duration
 	// DamageFound counts what was found damaged, TablesMended the tables that were written again without what was lost.
 	DamageFound, TablesMended int64
+	// ScrubPasses counts the times that everything at rest was verified, ScrubBytes what was verified altogether.
+	ScrubPasses, ScrubBytes int64
+	// ScrubBegan is when the present pass began; zero when nothing is verified by itself.
+	ScrubBegan time.Time
+	// FilterMisses counts the tables that were asked in vain: their filter let a key through that they do not have.
+	FilterMisses int64
 	// LostRanges is how many ranges of keys wait to be refilled.
 	LostRanges int
 	// Replayed counts the bytes of the log that Open replayed, ReplayTime is how long that took.
@@ -53,6 +60,30 @@ type Metrics struct {
 	ReplayTime time.Duration
 	// Visible is the last operation readers see, Durable the last that survives a loss of power.
 	Visible, Durable LSN
+}
+
+// WriteAmplification is how many bytes were written to the disk for each byte of operations, the log included; 0 before
+// the first.
+func (m *Metrics) WriteAmplification() float64 {
+	if m.LogBytes == 0 {
+		return 0
+	}
+	return float64(m.LogBytes+m.FlushBytes+m.CompactionWritten) / float64(m.LogBytes)
+}
+
+// SpaceAmplification is the bytes of all tables for each byte of the lowest level with tables, which has each key once; 0
+// without tables. In a store that has not grown deep yet it says little.
+func (m *Metrics) SpaceAmplification() float64 {
+	total, lowest := int64(0), int64(0)
+	for _, l := range m.Levels {
+		if l.Tables > 0 {
+			total, lowest = total+l.Bytes, l.Bytes
+		}
+	}
+	if lowest == 0 {
+		return 0
+	}
+	return float64(total) / float64(lowest)
 }
 
 // LevelMetrics describes one level of the tree.
@@ -74,6 +105,21 @@ const histogramBuckets = 19
 
 // HistogramBound returns the upper bound of a Histogram's bucket.
 func HistogramBound(i int) time.Duration { return 64 * time.Microsecond << i }
+
+// Quantile returns the bound below which the share q of the durations lies, 0 when there are none.
+func (h *Histogram) Quantile(q float64) time.Duration {
+	total := int64(0)
+	for _, n := range h.Counts {
+		total += n
+	}
+	below := int64(0)
+	for i, n := range h.Counts {
+		if below += n; total > 0 && float64(below) >= q*float64(total) {
+			return HistogramBound(i)
+		}
+	}
+	return 0
+}
 
 type histogram struct {
 	counts [histogramBuckets]atomic.Int64
@@ -107,8 +153,12 @@ func (d *DB) Metrics() Metrics {
 		Compactions: c.compactions.Load(), CompactionRead: c.compactionRead.Load(), CompactionWritten: c.compactionWrites.Load(),
 		CompactionErrors: c.compactionErrors.Load(), CompactionRest: time.Duration(c.compactionRest.Load()),
 		DamageFound: d.doctor.noticed.Load(), TablesMended: d.doctor.tables.Load(), LostRanges: len(d.Lost()),
+		ScrubPasses: d.scrub.passes.Load(), ScrubBytes: d.scrub.bytes.Load(), FilterMisses: c.filterMisses.Load(),
 		Replayed: c.replayed.Load(), ReplayTime: time.Duration(c.replayTime.Load()),
 		Visible: LSN(d.visible.Load()), Durable: LSN(d.durable.Load()),
+	}
+	if at := d.scrub.began.Load(); at != 0 {
+		m.ScrubBegan = time.Unix(0, at)
 	}
 	d.mu.Lock()
 	m.Snapshots = len(d.snapshots)

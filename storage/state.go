@@ -151,6 +151,7 @@ func (s *readState) get(dst, key []byte, seq uint64, io bool) (value []byte, fou
 			s.db.noticeDamage(err)
 			return v, live, ready, err
 		}
+		s.db.metrics.filterMisses.Add(1)
 	}
 	for level := 1; level < levels; level++ {
 		t := s.version.find(level, key)
@@ -162,6 +163,7 @@ func (s *readState) get(dst, key []byte, seq uint64, io bool) (value []byte, fou
 			s.db.noticeDamage(err)
 			return v, live, ready, err
 		}
+		s.db.metrics.filterMisses.Add(1)
 	}
 	return dst, false, true, nil
 }

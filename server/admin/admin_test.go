@@ -19,12 +19,14 @@ func TestMain(m *testing.M) { goleak.VerifyTestMain(m) }
 
 // fake is a Source that says what it was told to.
 type fake struct {
-	ready  error
-	refuse error
-	merged []Node
+	ready   error
+	healthy error
+	refuse  error
+	merged  []Node
 }
 
-func (f *fake) Ready() error { return f.ready }
+func (f *fake) Ready() error   { return f.ready }
+func (f *fake) Healthy() error { return f.healthy }
 func (f *fake) Nodes() NodeList {
 	list := NodeList{Cluster: "c", ClusterID: "id", Self: "1", Ready: f.ready == nil, Epoch: 3, Partitions: 4,
 		Nodes: []Node{{ID: "1", Name: "n1", Gossip: "a:1", State: "alive", Member: true, Heartbeat: time.Unix(1, 0).UTC(), Replicas: 4}}}

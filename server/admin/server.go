@@ -26,6 +26,8 @@ const (
 
 // Source is what the server tells of: the node.
 type Source interface {
+	// Healthy is nil unless the process has to be started again.
+	Healthy() error
 	// Ready is nil when the node serves, else why it does not.
 	Ready() error
 	Nodes() NodeList
@@ -88,6 +90,10 @@ func (s *Server) Shutdown(ctx context.Context) error {
 func routes(o Options) http.Handler {
 	mux := http.NewServeMux()
 	mux.HandleFunc("GET /healthz", func(w http.ResponseWriter, _ *http.Request) {
+		if err := o.Source.Healthy(); err != nil {
+			http.Error(w, err.Error(), http.StatusServiceUnavailable)
+			return
+		}
 		fmt.Fprintln(w, "ok")
 	})
 	mux.HandleFunc("GET /readyz", func(w http.ResponseWriter, _ *http.Request) {

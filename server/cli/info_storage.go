@@ -3,6 +3,7 @@ package cli
 import (
 	"fmt"
 	"strconv"
+	"time"
 
 	"kvstore/storage"
 )
@@ -43,6 +44,16 @@ func storageLines(read func() (storage.Metrics, error)) func() [][2]string {
 		line("replayed_bytes", m.Replayed)
 		line("replay_ms", m.ReplayTime.Milliseconds())
 		line("snapshots", m.Snapshots)
+		line("write_amplification", fmt.Sprintf("%.2f", m.WriteAmplification()))
+		line("space_amplification", fmt.Sprintf("%.2f", m.SpaceAmplification()))
+		line("filter_misses", m.FilterMisses)
+		line("log_sync_ms_p50", milliseconds(m.SyncTime.Quantile(0.5)))
+		line("log_sync_ms_p99", milliseconds(m.SyncTime.Quantile(0.99)))
+		line("damage_found", m.DamageFound)
+		line("tables_mended", m.TablesMended)
+		line("lost_ranges", m.LostRanges)
+		line("scrubbed_bytes", m.ScrubBytes)
+		line("scrub_passes", m.ScrubPasses)
 		status := "ok"
 		if failure != nil {
 			status = failure.Error()
@@ -50,4 +61,9 @@ func storageLines(read func() (storage.Metrics, error)) func() [][2]string {
 		line("writes", status)
 		return lines
 	}
+}
+
+// milliseconds is a duration with its fraction.
+func milliseconds(d time.Duration) string {
+	return fmt.Sprintf("%.3f", float64(d)/float64(time.Millisecond))
 }

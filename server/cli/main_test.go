@@ -92,7 +92,8 @@ type fakeSource struct {
 	name, address string
 }
 
-func (f fakeSource) Ready() error { return nil }
+func (f fakeSource) Ready() error   { return nil }
+func (f fakeSource) Healthy() error { return nil }
 
 func (f fakeSource) Nodes() admin.NodeList {
 	list := admin.NodeList{Cluster: "kvstore", ClusterID: "c1", Self: "0", Process: os.Getpid(), Ready: true, Epoch: 2, Partitions: 4}

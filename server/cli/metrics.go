@@ -47,6 +47,18 @@ func storageSampler(read func() storage.Metrics) admin.Sampler {
 		counter("compaction_errors_total", "Compactions that went wrong.", m.CompactionErrors)
 		counter("replayed_bytes_total", "Bytes of the log replayed when the engine was opened.", m.Replayed)
 		emit(admin.Sample{Name: "kvstore_storage_replay_seconds_total", Help: "How long that took.", Value: m.ReplayTime.Seconds()})
+		counter("compaction_rest_seconds_total", "Seconds that compactions paused for the sake of clients.", int64(m.CompactionRest.Seconds()))
+		counter("filter_misses_total", "Tables asked in vain because their filter let an absent key through.", m.FilterMisses)
+		counter("damage_found_total", "Damaged tables, logs and manifests that were found.", m.DamageFound)
+		counter("tables_mended_total", "Damaged tables that were written again without what was lost.", m.TablesMended)
+		gauge("lost_ranges", "Ranges of keys that lost records to damage and wait to be refilled.", int64(m.LostRanges))
+		counter("scrubbed_bytes_total", "Bytes at rest that were verified.", m.ScrubBytes)
+		counter("scrub_passes_total", "Times that everything at rest was verified.", m.ScrubPasses)
+		ratio := func(name, help string, v float64) {
+			emit(admin.Sample{Name: "kvstore_storage_" + name, Help: help, Kind: admin.Gauge, Value: v})
+		}
+		ratio("write_amplification", "Bytes written to the disk for each byte of operations, since the start.", m.WriteAmplification())
+		ratio("space_amplification", "Bytes of all tables for each byte of the lowest level.", m.SpaceAmplification())
 		emit(syncSample(m.SyncTime))
 	}
 }

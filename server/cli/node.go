@@ -114,7 +114,7 @@ func (n *node) administer(c *config.Config, env *command.Env) (err error) {
 	}
 	n.admin, err = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Logger: n.log,
-		Source: &source{node: n.cluster, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt},
+		Source: &source{node: n.cluster, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt, healthy: n.cluster.Healthy},
 		Samplers: []admin.Sampler{
 			serverSampler(env.Table, env.Stats, n.server, n.server.SlowReaders),
 			storageSampler(n.cluster.Storage),
@@ -150,7 +150,8 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		Dir: c.Storage.Dir,
 		Storage: storage.Options{
 			Fsync: syncPolicy(c.Storage.Fsync), Compression: c.Storage.Compression,
-			MemtableSize: int64(c.Storage.MemtableSize), CacheSize: int64(c.Storage.CacheSize), Logger: log,
+			MemtableSize: int64(c.Storage.MemtableSize), CacheSize: int64(c.Storage.CacheSize),
+			ScrubPeriod: c.Storage.ScrubPeriod, Logger: log,
 		},
 		Name: c.Node.Name, DC: c.Node.DC, Rack: c.Node.Rack, Weight: c.Node.Weight,
 		ClusterName: c.Cluster.Name, Gossip: c.Cluster.Gossip, RPC: c.Cluster.RPC, Client: c.ClientAddress(),

@@ -15,9 +15,14 @@ type source struct {
 	clusterName string
 	// join introduces the node to members at gossip addresses.
 	join func(ctx context.Context, gossip []string) error
+	// healthy says why the process has to be started again.
+	healthy func() error
 	// clock says why the node's clock is likely to be wrong, "" when nothing does.
 	clock func() string
 }
+
+// Healthy implements admin.Source.
+func (s *source) Healthy() error { return s.healthy() }
 
 // Ready implements admin.Source.
 func (s *source) Ready() error { return s.node.Ready() }

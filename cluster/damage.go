@@ -1,0 +1,84 @@
+package cluster
+
+import (
+	"bytes"
+	"encoding/binary"
+	"errors"
+	"fmt"
+
+	"kvstore/cluster/replica"
+	"kvstore/storage"
+	"kvstore/storage/key"
+)
+
+// noteDamage is told by the engine that records were lost. What was lost of user keys is refilled from other replicas;
+// what the node itself keeps in system keys nobody else has.
+func (n *Node) noteDamage(storage.Damage) {
+	select {
+	case n.damage <- struct{}{}:
+	default: // it will be looked for anyway
+	}
+}
+
+// keepSystem gives up what is lost of system keys, whenever damage was found.
+func (n *Node) keepSystem() {
+	for {
+		select {
+		case <-n.damage:
+			if err := n.giveUpSystem(); err != nil {
+				n.log.Error().Err(err).Msg("what was lost of the node's own records cannot be given up yet")
+			}
+		case <-n.ctx.Done():
+			return
+		}
+	}
+}
+
+// giveUpSystem takes what is left of the system keys for all there is: an older record, or none, serves the node better
+// than an error without end. What it keeps in memory too is written again. The other replicas' rounds of anti-entropy
+// make up for the rest: hints that were lost, above all.
+func (n *Node) giveUpSystem() error {
+	first := []byte{key.FirstSpace}
+	var errs []error
+	for _, r := range n.db.Lost() {
+		lo := r.Lo
+		if bytes.Compare(lo, first) < 0 {
+			lo = first
+		}
+		if bytes.Compare(lo, r.Hi) >= 0 {
+			continue
+		}
+		n.log.Warn().Hex("from", lo).Hex("to", r.Hi).Msg("records of the node's own were lost to damage: hints may be among them, which anti-entropy makes up for")
+		errs = append(errs, n.db.Refilled(lo, r.Hi))
+	}
+	if len(errs) > 0 && n.replica != nil {
+		errs = append(errs, n.saveHorizons())
+	}
+	if err := errors.Join(errs...); err != nil {
+		return fmt.Errorf("give up lost system records: %w", storeError(err))
+	}
+	return nil
+}
+
+// saveHorizons writes again up to when databases were flushed.
+func (n *Node) saveHorizons() error {
+	n.flushMu.Lock()
+	defer n.flushMu.Unlock()
+	for db := range uint8(replica.Databases) {
+		if at := n.replica.Horizon(db); at != 0 {
+			if _, err := n.db.Set(key.AppendSystem(nil, spaceFlushed, []byte{db}), binary.BigEndian.AppendUint64(nil, uint64(at))); err != nil {
+				return err
+			}
+		}
+	}
+	return n.db.Commit()
+}
+
+// Healthy returns nil, or why the process has to be started again: the disk failed to keep what was written, and what
+// it holds cannot be known before the log has been read again.
+func (n *Node) Healthy() error {
+	if err := n.db.WriteError(); errors.Is(err, storage.ErrReadOnly) {
+		return err
+	}
+	return nil
+}
