@@ -231,6 +231,7 @@ func (n *Node) connect() error {
 		Epoch:       n.epoch,
 		BeforeFlush: n.turns.commit,
 		RTT:         n.answered,
+		Loops:       n.o.Loops,
 	}
 	var err error
 	if n.o.Transport != nil {

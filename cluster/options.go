@@ -44,6 +44,11 @@ type Options struct {
 	// Ops are the operations other nodes may forward to this one, by name.
 	Ops map[string]*coordinator.Op
 
+	// Loops, when set, are the event loops of the front end, which then read
+	// what other nodes send as well. They must last until Shutdown has returned,
+	// and call EndTurn at the end of their turns.
+	Loops Loops
+
 	Logger zerolog.Logger
 
 	// The rest is for simulation.
@@ -61,6 +66,13 @@ type Options struct {
 	// later; see coordinator.Options.
 	Mended func(by, over version.Dot)
 }
+
+// What Options.Loops is made of; see package rpc.
+type (
+	Loops   = rpc.Loops
+	Stream  = rpc.Stream
+	Watched = rpc.Watched
+)
 
 // Replication says how many copies there are and how many must answer.
 type Replication struct {

@@ -39,8 +39,17 @@ func (b *Batch) End() {
 	b.mu.Unlock()
 	for _, t := range due {
 		t.due.Store(false)
-		t.schedule()
+		if t.hasWork() { // or the turn that ends has done it
+			t.schedule()
+		}
 	}
+}
+
+// hasWork reports whether posted work waits.
+func (t *turn) hasWork() bool {
+	t.mu.Lock()
+	defer t.mu.Unlock()
+	return len(t.posted) > 0
 }
 
 // postIn queues work like post, and leaves the waking to the batch's End.

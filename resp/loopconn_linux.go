@@ -31,6 +31,13 @@ type loopConn struct {
 	moved   time.Time // when the time that timed is about began
 }
 
+func (c *loopConn) descriptor() int { return c.fd }
+
+func (c *loopConn) open() {
+	c.wanted = unix.EPOLLIN
+	c.session = c.loop.events.Open(c)
+}
+
 func (c *loopConn) LocalAddr() net.Addr     { return c.local }
 func (c *loopConn) RemoteAddr() net.Addr    { return c.remote }
 func (c *loopConn) Pending() int            { return len(c.unsent) - c.sent }

@@ -13,22 +13,26 @@ import (
 	"golang.org/x/sys/unix"
 )
 
-// loops are the event loops that connections are spread over.
-type loops struct {
+// Loops are event loops that connections of different owners share: those that
+// Listen accepts, when Options.On names the loops, and those given to Watch. So
+// one turn serves all of them.
+type Loops struct {
 	all  []*eventLoop
 	next atomic.Uint32 // whose turn it is to get a connection
 	wg   sync.WaitGroup
 }
 
-func newEngine(o Options, events Events) (engine, error) {
-	l := &loops{}
-	for range o.Loops {
-		e, err := newEventLoop(events, o.Stuck)
+// NewLoops starts n event loops, one per two processors if n is 0. Where this
+// system has none it returns nil.
+func NewLoops(n int) (*Loops, error) {
+	l := &Loops{}
+	for range loopsFor(n) {
+		e, err := newEventLoop()
 		if err != nil {
 			for _, made := range l.all {
 				made.free()
 			}
-			return nil, err
+			return nil, fmt.Errorf("make an event loop: %w", err)
 		}
 		l.all = append(l.all, e)
 	}
@@ -38,24 +42,99 @@ func newEngine(o Options, events Events) (engine, error) {
 	return l, nil
 }
 
-func (l *loops) adopt(nc net.Conn) error {
-	c := &loopConn{
-		loop:  l.all[l.next.Add(1)%uint32(len(l.all))],
-		local: nc.LocalAddr(), remote: nc.RemoteAddr(),
+// Close ends the loops and what is left on them. l may be nil.
+func (l *Loops) Close() {
+	if l == nil {
+		return
 	}
-	fd, err := descriptorOf(nc)
-	if err != nil {
-		return err
-	}
-	c.fd = fd
-	return c.loop.take(c)
-}
-
-func (l *loops) close() error {
 	for _, e := range l.all {
 		e.post((*endLoop)(e))
 	}
 	l.wg.Wait()
+}
+
+// pick returns the loop for the next connection.
+func (l *Loops) pick() *eventLoop { return l.all[l.next.Add(1)%uint32(len(l.all))] }
+
+// Watch lets a loop read from a connection. nc is of no use to the caller any
+// more, also when there is an error. Streams of a loop that have received in
+// the same turn share an EndBatch, which is that of any of them; it is not
+// called when the loop has clients too, whose Events.EndTurn then has to do.
+func (l *Loops) Watch(nc net.Conn, s Stream) error {
+	c := &streamConn{loop: l.pick(), stream: s}
+	var err error
+	if c.fd, err = descriptorOf(nc); err != nil {
+		return err
+	}
+	return c.loop.take(c)
+}
+
+// loopEngine runs clients' connections on loops.
+type loopEngine struct {
+	*Loops
+	events   Events
+	patience time.Duration // Options.Stuck
+	own      bool          // nobody else uses the loops
+}
+
+func newEngine(o Options, events Events) (engine, error) {
+	l := &loopEngine{Loops: o.On, events: events, patience: o.Stuck}
+	if l.Loops == nil {
+		var err error
+		if l.Loops, err = NewLoops(o.Loops); err != nil {
+			return nil, err
+		}
+		l.own = true
+	}
+	l.each(func(e *eventLoop) { e.events, e.patience = l.events, l.patience })
+	return l, nil
+}
+
+// each runs fn on every loop and waits until it has run.
+func (l *loopEngine) each(fn func(e *eventLoop)) {
+	for _, e := range l.all {
+		w := &onLoop{run: func() { fn(e) }, done: make(chan struct{})}
+		e.post(w)
+		select {
+		case <-w.done:
+		case <-e.done:
+		}
+	}
+}
+
+// onLoop is something done on a loop while somebody waits for it.
+type onLoop struct {
+	run  func()
+	done chan struct{} // closed by Run
+}
+
+func (w *onLoop) Run() {
+	w.run()
+	close(w.done)
+}
+
+func (l *loopEngine) adopt(nc net.Conn) error {
+	c := &loopConn{loop: l.pick(), local: nc.LocalAddr(), remote: nc.RemoteAddr()}
+	var err error
+	if c.fd, err = descriptorOf(nc); err != nil {
+		return err
+	}
+	return c.loop.take(c)
+}
+
+func (l *loopEngine) close() error {
+	if l.own {
+		l.Close()
+		return nil
+	}
+	l.each(func(e *eventLoop) {
+		for _, s := range e.sockets {
+			if c, ok := s.(*loopConn); ok {
+				c.end(nil)
+			}
+		}
+		e.events = nil
+	})
 	return nil
 }
 
@@ -76,224 +155,3 @@ func descriptorOf(nc net.Conn) (fd int, err error) {
 	}), os.NewSyscallError("dup", err))
 	return fd, err
 }
-
-// socket is what an event loop watches.
-type socket interface {
-	// ready is told what epoll has reported.
-	ready(events uint32)
-	// end closes the descriptor, and tells whose it was.
-	end(err error)
-}
-
-// eventLoop is a goroutine that serves many sockets: it waits until some are
-// ready, reads once from each, does the work that was posted, and ends the turn
-// for all of them together. epoll is asked level-triggered, so what one read
-// leaves is there in the next turn, and no client keeps the others waiting.
-type eventLoop struct {
-	turn
-	epoll    int
-	bell     int           // an eventfd, edge-triggered, so that nobody has to read it
-	patience time.Duration // Options.Stuck
-
-	// asleep is true while the loop waits for events. Whoever schedules a turn
-	// then, and finds it so, rings; a loop that is awake looks at scheduled
-	// before it sleeps.
-	asleep atomic.Bool
-	gate   sync.Mutex // held to ring, and to close the descriptors
-	ended  bool       // guarded by gate
-
-	done    chan struct{} // closed when the goroutine ends
-	over    bool          // it is to end
-	sockets []socket      // by descriptor
-	buffer  []byte        // what is read, until it is handed on
-	reports [maxReady]unix.EpollEvent
-	timed   []*loopConn // to be closed if nothing happens for too long
-	checked time.Time   // when timed was last looked through
-}
-
-const (
-	// loopBuffer is how much is read from a socket at once.
-	loopBuffer = 256 << 10
-	// maxReady is how many sockets are served in a turn: a turn must end, even
-	// when ten thousand clients speak at once.
-	maxReady = 512
-	// checkEvery bounds the time between looks at connections that have a time
-	// limit.
-	checkEvery = 500 * time.Millisecond
-)
-
-func newEventLoop(events Events, patience time.Duration) (*eventLoop, error) {
-	e := &eventLoop{patience: patience, buffer: make([]byte, loopBuffer), done: make(chan struct{})}
-	e.events, e.wake = events, e.ring
-	var err error
-	if e.epoll, err = unix.EpollCreate1(unix.EPOLL_CLOEXEC); err != nil {
-		return nil, os.NewSyscallError("epoll_create1", err)
-	}
-	if e.bell, err = unix.Eventfd(0, unix.EFD_NONBLOCK|unix.EFD_CLOEXEC); err != nil {
-		unix.Close(e.epoll)
-		return nil, os.NewSyscallError("eventfd", err)
-	}
-	if err := e.control(unix.EPOLL_CTL_ADD, e.bell, unix.EPOLLIN|unix.EPOLLET); err != nil {
-		e.free()
-		return nil, err
-	}
-	return e, nil
-}
-
-// free closes the descriptors of a loop that does not run.
-func (e *eventLoop) free() {
-	unix.Close(e.epoll)
-	unix.Close(e.bell)
-}
-
-func (e *eventLoop) control(op, fd int, events uint32) error {
-	return os.NewSyscallError("epoll_ctl", unix.EpollCtl(e.epoll, op, fd, &unix.EpollEvent{Fd: int32(fd), Events: events}))
-}
-
-// ring makes sure that the loop soon looks at what is scheduled.
-func (e *eventLoop) ring() {
-	if !e.asleep.Load() {
-		return
-	}
-	e.gate.Lock()
-	defer e.gate.Unlock()
-	if !e.ended && e.asleep.CompareAndSwap(true, false) {
-		// The counter of an eventfd takes more rings than a process can make.
-		_, _ = unix.Write(e.bell, []byte{1, 0, 0, 0, 0, 0, 0, 0})
-	}
-}
-
-// serve is the loop's goroutine.
-func (e *eventLoop) serve() {
-	defer close(e.done)
-	for !e.over {
-		n := e.wait()
-		for i := range n {
-			if s := e.socketOf(e.reports[i].Fd); s != nil {
-				s.ready(e.reports[i].Events)
-			}
-		}
-		if len(e.timed) > 0 {
-			e.check()
-		}
-		if n > 0 || e.scheduled.Load() {
-			e.run()
-		}
-	}
-	for _, s := range e.sockets {
-		if s != nil {
-			s.end(nil)
-		}
-	}
-	e.gate.Lock()
-	defer e.gate.Unlock()
-	e.ended = true
-	e.free()
-}
-
-// wait returns how many sockets are ready. It sleeps unless there is work.
-func (e *eventLoop) wait() int {
-	if e.scheduled.Load() {
-		return pollNow(e.epoll, e.reports[:])
-	}
-	e.asleep.Store(true)
-	defer e.asleep.Store(false)
-	if e.scheduled.Load() { // by one who found the loop awake
-		return pollNow(e.epoll, e.reports[:])
-	}
-	limit := -1
-	if len(e.timed) > 0 {
-		limit = int(e.checkTime().Milliseconds())
-	}
-	n, err := unix.EpollWait(e.epoll, e.reports[:], limit)
-	if err != nil && err != unix.EINTR {
-		panic("resp: epoll_wait: " + err.Error()) // a descriptor of the loop was closed by somebody else
-	}
-	return max(n, 0)
-}
-
-func (e *eventLoop) socketOf(fd int32) socket {
-	if int(fd) < len(e.sockets) {
-		return e.sockets[fd]
-	}
-	return nil // the bell
-}
-
-// watch begins to report what happens on a socket. Sockets come only from
-// posted work: so an event that epoll_wait has returned for a descriptor is
-// never taken for one of the socket that got the descriptor's number since.
-func (e *eventLoop) watch(fd int, s socket, events uint32) error {
-	if err := e.control(unix.EPOLL_CTL_ADD, fd, events); err != nil {
-		return err
-	}
-	for len(e.sockets) <= fd {
-		e.sockets = append(e.sockets, nil)
-	}
-	e.sockets[fd] = s
-	return nil
-}
-
-// forget closes a watched descriptor, which ends the watch.
-func (e *eventLoop) forget(fd int) {
-	e.sockets[fd] = nil
-	unix.Close(fd)
-}
-
-// take makes a connection one of the loop's and waits until it is.
-func (e *eventLoop) take(c *loopConn) error {
-	w := &takeConn{conn: c, done: make(chan error, 1)}
-	e.post(w)
-	select {
-	case err := <-w.done:
-		return err
-	case <-e.done:
-		unix.Close(c.fd)
-		return net.ErrClosed
-	}
-}
-
-// takeConn makes the session of a new connection, on its loop.
-type takeConn struct {
-	conn *loopConn
-	done chan error // takes one answer
-}
-
-func (w *takeConn) Run() {
-	c := w.conn
-	if err := c.loop.watch(c.fd, c, unix.EPOLLIN); err != nil {
-		unix.Close(c.fd)
-		w.done <- err
-		return
-	}
-	c.wanted = unix.EPOLLIN
-	c.session = c.loop.events.Open(c)
-	w.done <- nil
-}
-
-// checkTime is how often timed is looked through: often enough for the shortest
-// limit to be kept within an eighth.
-func (e *eventLoop) checkTime() time.Duration {
-	return max(min(e.patience/8, checkEvery), time.Millisecond)
-}
-
-// check closes connections whose time is over.
-func (e *eventLoop) check() {
-	now := time.Now()
-	if now.Sub(e.checked) < e.checkTime() {
-		return
-	}
-	e.checked = now
-	before := e.timed
-	e.timed = e.timed[:0]
-	for _, c := range before {
-		if c.inTime(now) {
-			e.timed = append(e.timed, c)
-		}
-	}
-	clear(before[len(e.timed):])
-}
-
-// endLoop ends a loop and its connections.
-type endLoop eventLoop
-
-func (w *endLoop) Run() { w.over = true }

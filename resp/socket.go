@@ -82,6 +82,7 @@ type Options struct {
 	TLS      *tls.Config // nil for plain TCP
 	Portable bool        // a goroutine per connection even where event loops exist
 	Loops    int         // event loops; default: one per two processors
+	On       *Loops      // event loops to use, which are not closed; nil: own ones
 	// Stuck is how long a client may leave replies unread without taking a
 	// single byte before its connection is closed; default StuckTime.
 	Stuck  time.Duration
@@ -132,9 +133,6 @@ func Listen(o Options, events Events) (*Sockets, error) {
 	if err != nil {
 		return nil, err
 	}
-	if o.Loops <= 0 {
-		o.Loops = max(1, runtime.GOMAXPROCS(0)/2)
-	}
 	if o.Stuck <= 0 {
 		o.Stuck = StuckTime
 	}
@@ -150,6 +148,14 @@ func Listen(o Options, events Events) (*Sockets, error) {
 		s.accept()
 	}()
 	return s, nil
+}
+
+// loopsFor returns how many event loops there are to be, of which n were asked for.
+func loopsFor(n int) int {
+	if n > 0 {
+		return n
+	}
+	return max(1, runtime.GOMAXPROCS(0)/2)
 }
 
 // Addr is where the listener listens.

@@ -14,8 +14,9 @@ type endpoint interface {
 // turn collects what happens on a loop until the batch is over, and ends it in
 // the order the rule of output asks for: commit, then replies.
 type turn struct {
-	events Events
-	wake   func() // has run called soon on the loop; for any goroutine
+	events   Events // nil on loops that serve no clients
+	streamed Stream // one that began something in this turn; nil if none has
+	wake     func() // has run called soon on the loop; for any goroutine
 
 	scheduled atomic.Bool // run will be called
 	due       atomic.Bool // a Batch will schedule it
@@ -49,7 +50,7 @@ func (t *turn) schedule() {
 func (t *turn) run() {
 	t.scheduled.Store(false)
 	t.work()
-	committed := t.events.EndTurn()
+	committed := t.end()
 	if t.waiting || len(t.touched) == 0 {
 		return // what was touched joins the next group
 	}
@@ -62,6 +63,19 @@ func (t *turn) run() {
 		return
 	}
 	t.waiting = true
+}
+
+// end has the log committed and messages sent, once for clients and streams.
+func (t *turn) end() (committed bool) {
+	streamed := t.streamed
+	t.streamed = nil
+	if t.events != nil {
+		return t.events.EndTurn()
+	}
+	if streamed != nil {
+		streamed.EndBatch()
+	}
+	return true
 }
 
 // work runs what was posted until now.

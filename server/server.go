@@ -33,6 +33,7 @@ type Options struct {
 	TLS      *tls.Config // nil for plain TCP
 	Portable bool        // sockets without event loops
 	Loops    int         // event loops; default one per two processors
+	On       *resp.Loops // event loops to share, which are not closed; nil: own ones
 
 	// Env is what commands get. New fills in Table, Stats and Clients.
 	Env *command.Env
@@ -137,7 +138,7 @@ func (s *Server) Start() error {
 		c.AfterTurn(s.batch.End)
 	}
 	sockets, err := resp.Listen(resp.Options{
-		Addr: s.options.Addr, TLS: s.options.TLS, Portable: s.options.Portable, Loops: s.options.Loops, Logger: s.options.Logger,
+		Addr: s.options.Addr, TLS: s.options.TLS, Portable: s.options.Portable, Loops: s.options.Loops, On: s.options.On, Logger: s.options.Logger,
 	}, s.begin())
 	if err != nil {
 		s.stop()

@@ -33,7 +33,9 @@
 // connections are closed: they might tell of a write that is not there.
 //
 // On the other side one goroutine per connection reads what has arrived, up to a megabyte at once, hands each message to
-// Handler.Receive and then calls Handler.EndBatch, the end of that turn.
+// Handler.Receive and then calls Handler.EndBatch, the end of that turn. With Options.Loops it is an event loop instead that
+// reads it, together with the connections of clients and other peers, and one turn ends for all of them: one commit, one
+// flush, and replies to clients without waking anyone. The goroutine that shook hands then waits for the connection's end.
 //
 // # Bounds
 //

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"sync"
 	"sync/atomic"
 	"time"
 
@@ -29,7 +30,47 @@ type inbound struct {
 	conn   net.Conn
 	reader *wire.Reader
 	reads  atomic.Uint64 // how often something arrived
-	done   chan struct{} // closed when its goroutine will call the handler no more
+	done   chan struct{} // closed when the handler will be called no more
+
+	mu     sync.Mutex
+	loop   Watched // guarded by mu; nil while a goroutine reads
+	closed bool    // guarded by mu
+}
+
+// watched says that a loop reads the connection from now on.
+func (in *inbound) watched(c Watched) {
+	in.mu.Lock()
+	in.loop = c
+	closed := in.closed
+	in.mu.Unlock()
+	if closed {
+		c.Abort()
+	}
+}
+
+// close ends the connection; who reads it is to learn of it.
+func (in *inbound) close() {
+	in.mu.Lock()
+	in.closed = true
+	loop := in.loop
+	in.mu.Unlock()
+	if loop != nil {
+		loop.Abort()
+	} else {
+		_ = in.conn.Close()
+	}
+}
+
+// send sends a few bytes, from within receiveBatch.
+func (in *inbound) send(b []byte, within time.Duration) error {
+	if in.loop != nil { // set before, on this goroutine
+		return in.loop.Send(b)
+	}
+	if err := in.conn.SetWriteDeadline(time.Now().Add(within)); err != nil {
+		return err
+	}
+	_, err := in.conn.Write(b)
+	return err
 }
 
 // accept is the goroutine that takes connections.
@@ -110,7 +151,11 @@ func (t *Transport) serveInbound(conn net.Conn) error {
 	if p := (*t.peers.Load())[in.id]; p != nil {
 		p.wakeUp() // who dials us can be dialed
 	}
-	err = t.readMessages(in, nil)
+	if t.o.Loops != nil && t.o.TLS == nil {
+		err = t.watch(in)
+	} else {
+		err = t.readMessages(in, nil)
+	}
 	if err != io.EOF && !isClosed(err) {
 		t.log.Warn().Stringer("peer", in.id).Err(err).Msg("connection of peer ended")
 	}
@@ -128,7 +173,7 @@ func (t *Transport) shake(in *inbound) (hello, error) {
 	return h, in.conn.SetDeadline(time.Time{})
 }
 
-// takeOver makes in the connection of its peer and class. One that was there is closed, and its goroutine awaited: what the
+// takeOver makes in the connection of its peer and class. One that was there is closed, and its end awaited: what the
 // peer sent on it before comes first.
 func (t *Transport) takeOver(key acceptedKey, in *inbound) {
 	t.mu.Lock()
@@ -136,7 +181,7 @@ func (t *Transport) takeOver(key acceptedKey, in *inbound) {
 	t.accepted[key] = in
 	t.mu.Unlock()
 	if old != nil {
-		_ = old.conn.Close() // its reader is to learn of it
+		old.close()
 		<-old.done
 	}
 	t.news.post(key.id)
@@ -204,15 +249,14 @@ func (t *Transport) receiveBatch(in *inbound, m *wire.Message, allowed func(wire
 	}
 }
 
-// answerPing writes from the reading goroutine: nothing else is ever written to a connection that a peer dialed.
+// answerPing writes at once, from where it is read: nothing else is ever written to a connection that a peer dialed.
 func (t *Transport) answerPing(in *inbound, m *wire.Message) error {
 	if in.role != rolePeer {
 		return errors.New("ping from a caller")
 	}
-	if err := in.conn.SetWriteDeadline(time.Now().Add(t.o.Silence)); err != nil {
-		return err
-	}
-	return sendOne(in.conn, &wire.Message{Kind: wire.Pong, ID: m.ID, Epoch: t.o.Epoch()})
+	var b wire.Builder
+	b.Add(&wire.Message{Kind: wire.Pong, ID: m.ID, Epoch: t.o.Epoch()})
+	return in.send(b.Seal(), t.o.Silence)
 }
 
 // sweep is the goroutine that closes accepted connections of peers on which not even a Ping arrives.
@@ -234,7 +278,7 @@ func (t *Transport) sweep() {
 		t.mu.Unlock()
 		for in, reads := range now {
 			if before, ok := seen[in]; ok && before == reads {
-				_ = in.conn.Close() // its reader is to learn of it
+				in.close()
 			}
 		}
 		seen = now

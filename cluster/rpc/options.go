@@ -43,9 +43,10 @@ var (
 // Handler receives what peers send.
 type Handler interface {
 	// Receive handles one message; m and everything it refers to is valid only during the call. Calls for one peer and class
-	// come from one goroutine, those of different peers are concurrent.
+	// come one after the other, those of different peers may be concurrent.
 	Receive(from ring.NodeID, m *wire.Message)
-	// EndBatch is called by the same goroutine after all messages that were read at once.
+	// EndBatch is called by the same goroutine after all messages that were read at once. Loops may call it for several
+	// connections together, or do what ends a turn with them in their own way.
 	EndBatch()
 	// PeerUp and PeerDown alternate for each peer, beginning with PeerUp, and are called from one goroutine.
 	PeerUp(id ring.NodeID)
@@ -76,7 +77,10 @@ type Options struct {
 	// Secret authenticates nodes to each other. Empty: everyone with the same empty secret is trusted.
 	Secret []byte
 	// TLS, if set, encrypts connections: its server half on those accepted, its client half on those dialed.
-	TLS    *tls.Config
+	TLS *tls.Config
+	// Loops, if set, read the connections of peers, unless TLS is set. Calls of Handler.Receive and EndBatch must not block then,
+	// and the loops last until Close has returned.
+	Loops  Loops
 	Logger zerolog.Logger
 
 	// MaxPendingBytes and MaxPendingMessages bound what waits for one peer in one class. Defaults: 64 MiB and 1,000,000.

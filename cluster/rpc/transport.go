@@ -197,8 +197,11 @@ func (t *Transport) Close() error {
 	t.cancel()
 	err := t.listener.Close()
 	t.mu.Lock()
-	conns := slices.Collect(maps.Keys(t.conns))
+	conns, accepted := slices.Collect(maps.Keys(t.conns)), slices.Collect(maps.Values(t.accepted))
 	t.mu.Unlock()
+	for _, in := range accepted {
+		in.close()
+	}
 	for _, c := range conns {
 		_ = c.Close() // only its reader is to learn of it
 	}

@@ -65,45 +65,53 @@ func TestOverload(t *testing.T) {
 		"in messages": {func(o *rpc.Options) { o.MaxPendingMessages = 100 }, 100 << 10, 400},
 	} {
 		t.Run(name, func(t *testing.T) {
-			var a rpctest.Recorder
-			b := newGate()
-			ta, tb := start(t, 1, &a, c.change), start(t, 2, b, c.change)
-			acquaint(ta, tb)
-			await(t, "both to be up", func() bool { return ta.Connected(2) && tb.Connected(1) })
-			taken := 0
-			var err error
-			body := make([]byte, c.body)
-			for err == nil && taken < 10*c.limit {
-				if err = ta.Send(2, rpc.Foreground, &wire.Message{Kind: wire.WriteReply, ID: uint64(taken), Body: body}); err == nil {
-					taken++
-					ta.Flush()
-				}
-			}
-			if !errors.Is(err, rpc.ErrOverloaded) || taken > c.limit {
-				t.Errorf("%d messages taken, then %v", taken, err)
-			}
-			if err := ta.Send(2, rpc.Bulk, ping(1)); err != nil { // a peer that is up can be sent to in every class
-				t.Errorf("the other class is held up too: %v", err)
-			}
-			ta.Flush()
-			close(b.open)
-			// The message of the other class comes whenever something flushes it.
-			bodies := func() []rpctest.Event {
-				return slices.DeleteFunc(b.Events("receive"), func(e rpctest.Event) bool { return e.Body == "" })
-			}
-			await(t, "all messages", func() bool { return len(bodies()) == taken })
-			for i, e := range bodies() {
-				if e.ID != uint64(i) || len(e.Body) != c.body {
-					t.Fatalf("message %d at place %d", e.ID, i)
-				}
-			}
+			forms(t, func(t *testing.T, with func(*rpc.Options)) {
+				overload(t, func(o *rpc.Options) { with(o); c.change(o) }, c.body, c.limit)
+			})
 		})
 	}
 }
 
-func TestLargeMessages(t *testing.T) {
+func overload(t *testing.T, change func(*rpc.Options), size, limit int) {
+	var a rpctest.Recorder
+	b := newGate()
+	ta, tb := start(t, 1, &a, change), start(t, 2, b, change)
+	acquaint(ta, tb)
+	await(t, "both to be up", func() bool { return ta.Connected(2) && tb.Connected(1) })
+	taken := 0
+	var err error
+	body := make([]byte, size)
+	for err == nil && taken < 10*limit {
+		if err = ta.Send(2, rpc.Foreground, &wire.Message{Kind: wire.WriteReply, ID: uint64(taken), Body: body}); err == nil {
+			taken++
+			ta.Flush()
+		}
+	}
+	if !errors.Is(err, rpc.ErrOverloaded) || taken > limit {
+		t.Errorf("%d messages taken, then %v", taken, err)
+	}
+	if err := ta.Send(2, rpc.Bulk, ping(1)); err != nil { // a peer that is up can be sent to in every class
+		t.Errorf("the other class is held up too: %v", err)
+	}
+	ta.Flush()
+	close(b.open)
+	// The message of the other class comes whenever something flushes it.
+	bodies := func() []rpctest.Event {
+		return slices.DeleteFunc(b.Events("receive"), func(e rpctest.Event) bool { return e.Body == "" })
+	}
+	await(t, "all messages", func() bool { return len(bodies()) == taken })
+	for i, e := range bodies() {
+		if e.ID != uint64(i) || len(e.Body) != size {
+			t.Fatalf("message %d at place %d", e.ID, i)
+		}
+	}
+}
+
+func TestLargeMessages(t *testing.T) { forms(t, largeMessages) }
+
+func largeMessages(t *testing.T, with func(*rpc.Options)) {
 	var a, b rpctest.Recorder
-	ta, _ := pairOf(t, &a, &b, func(o *rpc.Options) { o.MaxPendingBytes, o.PacketLimit = 1<<20, 1<<20 })
+	ta, _ := pairOf(t, &a, &b, func(o *rpc.Options) { with(o); o.MaxPendingBytes, o.PacketLimit = 1<<20, 1<<20 })
 	big := strings.Repeat("large ", 1<<20)
 	for i, body := range []string{"small", big, "small again"} {
 		await(t, "room", func() bool {
@@ -182,9 +190,12 @@ func TestCommitFails(t *testing.T) {
 }
 
 // TestSilentPeer connects to a listener that shakes hands through a proxy and then freezes.
-func TestSilentPeer(t *testing.T) {
+func TestSilentPeer(t *testing.T) { forms(t, silentPeer) }
+
+func silentPeer(t *testing.T, with func(*rpc.Options)) {
 	var a, b rpctest.Recorder
 	quick := func(o *rpc.Options) {
+		with(o)
 		o.PingEvery, o.Silence, o.HandshakeTimeout = 100*time.Millisecond, 2*time.Second, 2*time.Second
 	}
 	ta, tb := start(t, 1, &a, quick), start(t, 2, &b, quick)
@@ -201,10 +212,12 @@ func TestSilentPeer(t *testing.T) {
 	a.Await(t, "the peer to be up again", func() bool { return len(a.Events("up")) == 2 })
 }
 
-func TestPeersComeAndGo(t *testing.T) {
+func TestPeersComeAndGo(t *testing.T) { forms(t, peersComeAndGo) }
+
+func peersComeAndGo(t *testing.T, with func(*rpc.Options)) {
 	var a, b, c rpctest.Recorder
-	ta, tb := pairOf(t, &a, &b, nil)
-	tc := start(t, 3, &c, nil)
+	ta, tb := pairOf(t, &a, &b, with)
+	tc := start(t, 3, &c, with)
 	acquaint(ta, tb, tc)
 	a.Await(t, "the third node", func() bool { return len(a.Events("up")) == 2 })
 	// Node 2 is removed: it is down for node 1, and node 3 stays.
@@ -219,7 +232,7 @@ func TestPeersComeAndGo(t *testing.T) {
 	}
 	a.Await(t, "node 3 to be down", func() bool { return len(a.Events("down")) == 2 })
 	var c2 rpctest.Recorder
-	tc = start(t, 3, &c2, nil)
+	tc = start(t, 3, &c2, with)
 	acquaint(ta, tb, tc)
 	a.Await(t, "node 3 to be up", func() bool { return len(a.Events("up")) >= 4 && ta.Connected(3) && ta.Connected(2) })
 }

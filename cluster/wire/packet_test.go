@@ -21,9 +21,30 @@ const limit, largest = wire.DefaultPacketLimit, wire.MaxMessage
 // readAll returns every message's ID of a stream of Pings and Replicates.
 func readAll(src io.Reader, limit, largest int) (ids []uint64, err error) {
 	r := wire.NewReader(src, limit, largest)
+	return idsOf(r, r.Fill, func() {})
+}
+
+// lendAll is readAll that reads by itself, always into the same buffer.
+func lendAll(src io.Reader, limit, largest int) (ids []uint64, err error) {
+	r := wire.NewReader(nil, limit, largest)
+	buffer := make([]byte, 10_000)
+	return idsOf(r, func() error {
+		n, err := src.Read(buffer)
+		if n > 0 {
+			r.Lend(buffer[:n])
+			return nil
+		}
+		return err
+	}, func() {
+		r.Keep()
+		clear(buffer)
+	})
+}
+
+func idsOf(r *wire.Reader, fill func() error, keep func()) (ids []uint64, err error) {
 	var m wire.Message
 	for {
-		if err := r.Fill(); err != nil {
+		if err := fill(); err != nil {
 			if err == io.EOF {
 				err = nil
 			}
@@ -35,6 +56,7 @@ func readAll(src io.Reader, limit, largest int) (ids []uint64, err error) {
 				return ids, err
 			}
 			if messages == nil {
+				keep()
 				break
 			}
 			for len(messages) > 0 {
@@ -64,13 +86,20 @@ func TestStreamHoweverItIsCut(t *testing.T) {
 		stream = append(stream, b.Seal()...)
 		b.Reset(1 << 10)
 	}
-	for name, src := range map[string]io.Reader{
-		"whole":     bytes.NewReader(stream),
-		"by halves": iotest.HalfReader(bytes.NewReader(stream)),
-		"by bytes":  iotest.OneByteReader(bytes.NewReader(stream)),
-		"at random": &randomReader{bytes.NewReader(stream), rnd},
+	for name, c := range map[string]struct {
+		read func(src io.Reader, limit, largest int) ([]uint64, error)
+		src  io.Reader
+	}{
+		"whole":           {readAll, bytes.NewReader(stream)},
+		"by halves":       {readAll, iotest.HalfReader(bytes.NewReader(stream))},
+		"by bytes":        {readAll, iotest.OneByteReader(bytes.NewReader(stream))},
+		"at random":       {readAll, &randomReader{bytes.NewReader(stream), rnd}},
+		"lent whole":      {lendAll, bytes.NewReader(stream)},
+		"lent by bytes":   {lendAll, iotest.OneByteReader(bytes.NewReader(stream))},
+		"lent at random":  {lendAll, &randomReader{bytes.NewReader(stream), rnd}},
+		"lent by a third": {lendAll, &cutReader{bytes.NewReader(stream), 3333}},
 	} {
-		ids, err := readAll(src, limit, largest)
+		ids, err := c.read(c.src, limit, largest)
 		if err != nil || len(ids) != int(next-1) {
 			t.Fatalf("seed %d: %s: %d of %d messages: %v", seed, name, len(ids), next-1, err)
 		}
@@ -168,6 +197,13 @@ func FuzzReader(f *testing.F) {
 		parts, errParts := readAll(&cutReader{bytes.NewReader(stream), int(cut) + 1}, 1<<10, 1<<12)
 		if len(whole) != len(parts) || fmt.Sprint(errWhole) != fmt.Sprint(errParts) {
 			t.Fatalf("whole: %d messages, %v; in parts: %d, %v", len(whole), errWhole, len(parts), errParts)
+		}
+		if errWhole == io.ErrUnexpectedEOF {
+			errWhole = nil // who reads by himself sees where the stream ends
+		}
+		lent, errLent := lendAll(&cutReader{bytes.NewReader(stream), int(cut) + 1}, 1<<10, 1<<12)
+		if len(whole) != len(lent) || fmt.Sprint(errWhole) != fmt.Sprint(errLent) {
+			t.Fatalf("whole: %d messages, %v; lent: %d, %v", len(whole), errWhole, len(lent), errLent)
 		}
 	})
 }

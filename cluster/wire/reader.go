@@ -25,6 +25,8 @@ const (
 //			...
 //		}
 //	}
+//
+// Who reads the stream himself says Lend(b) in place of Fill, and Keep after Next has returned nil.
 type Reader struct {
 	src io.Reader
 	// limit bounds packets of several messages, largest those of one.
@@ -32,6 +34,8 @@ type Reader struct {
 	buf            []byte // buf[at:] has arrived and was not handed out
 	at             int
 	full           bool // the last read filled the buffer
+	lent           bool // buf is the caller's until Keep
+	spare          []byte
 }
 
 // NewReader returns a reader of src. A packet of more than limit bytes must hold exactly one message, and none has more
@@ -61,6 +65,28 @@ func (r *Reader) Fill() error {
 		return io.ErrUnexpectedEOF
 	}
 	return err
+}
+
+// Lend takes what arrived next, which must not change until Keep. What Next returned before is no longer valid.
+func (r *Reader) Lend(b []byte) {
+	if r.at == len(r.buf) {
+		r.spare, r.buf, r.at, r.lent = r.buf[:0], b, 0, true
+		return
+	}
+	if r.at > 0 && r.at >= len(r.buf)/2 {
+		r.buf, r.at = r.buf[:copy(r.buf, r.buf[r.at:])], 0
+	}
+	r.buf = append(r.buf, b...)
+}
+
+// Keep ends a loan: what of it has not been handed out is copied.
+func (r *Reader) Keep() {
+	if r.lent {
+		r.buf, r.at, r.spare, r.lent = append(r.spare, r.buf[r.at:]...), 0, nil, false
+	}
+	if r.at == len(r.buf) && cap(r.buf) > readBufferKeep {
+		r.buf, r.at = nil, 0
+	}
 }
 
 // room makes place behind buf: by moving what is left to the front, and by doubling when that does not suffice. So the

@@ -31,6 +31,7 @@ type node struct {
 	log     zerolog.Logger
 	cluster *cluster.Node
 	server  *server.Server
+	loops   *resp.Loops   // of clients and other nodes; nil where there are none
 	admin   *admin.Server // nil when it is off
 	asked   chan struct{} // holds one token once SHUTDOWN was called
 }
@@ -38,13 +39,24 @@ type node struct {
 // startNode puts a node together from the inside out: the cluster, which opens
 // the directory; the admin server, so that a node that waits to be taken in can
 // be asked why; the front end.
-func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.Logger) (*node, error) {
+func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.Logger) (_ *node, err error) {
 	c := live.Config()
 	n := &node{log: log, asked: make(chan struct{}, 1)}
 	table := command.NewTable()
 	options, err := clusterOptions(c, table, log)
 	if err != nil {
 		return nil, err
+	}
+	if n.loops, err = resp.NewLoops(c.Server.Loops); err != nil {
+		return nil, err
+	}
+	defer func() {
+		if err != nil {
+			n.loops.Close()
+		}
+	}()
+	if n.loops != nil {
+		options.Loops = peerLoops{n.loops}
 	}
 	if n.cluster, err = cluster.Open(options); err != nil {
 		return nil, err
@@ -94,7 +106,7 @@ func (n *node) ask(bool) {
 // serve starts the front end.
 func (n *node) serve(c *config.Config, secure *tls.Config, env *command.Env) error {
 	o := server.Options{
-		Addr: c.Server.Listen, TLS: secure, Loops: c.Server.Loops, Env: env, Limits: resp.Limits{Bulk: int(c.Server.MaxValue)},
+		Addr: c.Server.Listen, TLS: secure, On: n.loops, Env: env, Limits: resp.Limits{Bulk: int(c.Server.MaxValue)},
 		MaxClients: c.Server.Maxclients, OutputLimit: int(c.Server.OutputLimit), IdleTimeout: c.Server.Timeout, Logger: n.log,
 	}
 	if c.Server.Routing == "redirect" {

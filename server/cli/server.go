@@ -128,6 +128,7 @@ func (n *node) stop(drain time.Duration) error {
 	closing, cancelClosing := context.WithTimeout(context.Background(), closeTimeout)
 	defer cancelClosing()
 	err = errors.Join(err, n.cluster.Shutdown(closing))
+	n.loops.Close()
 	if n.admin != nil {
 		err = errors.Join(err, n.admin.Shutdown(closing))
 	}
