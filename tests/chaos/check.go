@@ -67,12 +67,19 @@ func prune(ops []*op) (kept []*op) {
 	return kept
 }
 
+// certain reports whether an operation is known to have had its effect. A DEL that
+// found nothing is not: behind a partition, in sloppy mode, a node may not see what
+// is there, and says so by its reply.
+func (o *op) certain() bool {
+	return o.outcome == acknowledged && (o.command != "del" || o.reply.value != "0")
+}
+
 // checkOwned checks a key that one client wrote, one operation after the other, by
 // what it is at the end.
 func checkOwned(ops []*op, end state) error {
 	var last *op
 	for _, o := range ops {
-		if o.outcome == acknowledged {
+		if o.certain() {
 			last = o
 		}
 	}
@@ -84,7 +91,7 @@ func checkOwned(ops []*op, end state) error {
 		return nil
 	}
 	for _, o := range ops {
-		if o.outcome == unknown && end == o.leaves() {
+		if o.outcome != refused && !o.certain() && end == o.leaves() {
 			return nil // it happened, however late
 		}
 	}

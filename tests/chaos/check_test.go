@@ -29,6 +29,7 @@ func script(ops ...op) (history []*op) {
 
 func set(value string, how outcome) op { return op{command: "set", value: value, outcome: how} }
 func del(how outcome) op               { return op{command: "del", outcome: how} }
+func missed() op                       { return op{command: "del", outcome: acknowledged, reply: state{"0", true}} }
 func incr(how outcome) op              { return op{command: "incr", outcome: how} }
 func get(value string) op {
 	return op{command: "get", outcome: acknowledged, reply: state{value, value != ""}}
@@ -70,6 +71,8 @@ func TestCheckOwned(t *testing.T) {
 		{"an older value", script(set("a", acknowledged), set("b", acknowledged)), a, false},
 		{"deleted", script(set("a", acknowledged), del(acknowledged)), none, true},
 		{"back", script(set("a", acknowledged), del(acknowledged)), a, false},
+		{"nothing found to delete, there", script(set("a", acknowledged), missed()), a, true},
+		{"nothing found to delete, gone", script(set("a", acknowledged), missed()), none, true},
 		{"perhaps deleted, there", script(set("a", acknowledged), del(unknown)), a, true},
 		{"perhaps deleted, gone", script(set("a", acknowledged), del(unknown)), none, true},
 		{"an unknown write came late", script(set("a", unknown), set("b", acknowledged)), a, true},

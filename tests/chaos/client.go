@@ -172,7 +172,7 @@ func useSets() func(*client) {
 			return
 		}
 		i := c.random.IntN(len(there))
-		if o := c.do("del", there[i], ""); o != nil && o.outcome == acknowledged {
+		if o := c.do("del", there[i], ""); o != nil && o.certain() {
 			there[i] = there[len(there)-1]
 			there = there[:len(there)-1]
 		}

@@ -24,6 +24,10 @@
 //   - counters: INCR. At the end a counter is at least the number of acknowledged
 //     increments, and at most that and the unknown ones.
 //
+// The registers' clients are strict; the others use the default, sloppy mode, in which
+// stand-ins answer for nodes that are away. There a DEL that replies 0 may not have
+// seen what is there, and counts as unknown.
+//
 // An error that says that nothing was written is believed, and checked: its value
 // must never be seen.
 //
@@ -37,8 +41,9 @@
 //
 // # The end
 //
-// All faults are healed, and the nodes see each other again. Then each key is read
-// at R=ALL, everything is checked, and each replica alone (R=ONE) must say the same.
+// All faults are healed, the nodes see each other again, and hints are handed over.
+// Then each key is read at R=ALL, everything is checked, and each replica alone
+// (R=ONE) must say the same.
 //
 // What is printed is the number of operations and of faults of each kind, the unknown
 // outcomes, and the longest time that a client had no operation succeed. A run that

@@ -28,7 +28,7 @@ type op struct {
 	// unknown.
 	call, end time.Duration
 	outcome   outcome
-	reply     state  // of a get
+	reply     state  // what was returned
 	err       string // why it is not acknowledged
 }
 

@@ -214,7 +214,8 @@ func (w *world) end(f fault) error {
 	return nil
 }
 
-// heal removes every trace of faults and waits until the cluster is whole.
+// heal removes every trace of faults and waits until the cluster is whole and every
+// node has what others kept for it.
 func (w *world) heal(ctx context.Context) error {
 	w.net.Heal()
 	w.tell("everything is healed")
@@ -222,6 +223,10 @@ func (w *world) heal(ctx context.Context) error {
 		return err
 	}
 	w.tell("the nodes see each other")
+	if err := lab.AwaitHanded(ctx, w.nodes); err != nil {
+		return err
+	}
+	w.tell("no hint is left")
 	return nil
 }
 

@@ -98,6 +98,7 @@ type nodeList struct {
 	Nodes []struct {
 		ID, Name, State   string
 		Member, Connected bool
+		Hints             int64 // kept by this node for the other
 	}
 }
 
@@ -109,6 +110,29 @@ func (l *nodeList) whole() (count int) {
 		}
 	}
 	return count
+}
+
+// AwaitHanded waits until no node keeps a hint for another any more.
+func AwaitHanded(ctx context.Context, nodes []*Node) error {
+	for _, n := range nodes {
+		what := ""
+		err := n.Await(ctx, "it has handed its hints over", func() bool {
+			list, err := n.list()
+			if what = fmt.Sprintf("%+v", list); err != nil {
+				return false
+			}
+			for _, other := range list.Nodes {
+				if other.Hints > 0 {
+					return false
+				}
+			}
+			return true
+		})
+		if err != nil {
+			return fmt.Errorf("%w; it says %s", err, what)
+		}
+	}
+	return nil
 }
 
 func (n *Node) list() (list nodeList, err error) {
