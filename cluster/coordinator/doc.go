@@ -21,7 +21,7 @@
 // after the first acknowledgement.
 //
 // A soft primary whose disk takes no writes has written nothing; then A brings
-// the write to the next replica, to each once.
+// the write to the next replica, to each once, and in sloppy mode to fallbacks.
 //
 // # The life of a read
 //
@@ -32,6 +32,46 @@
 // late is hedged: one more is asked, within a budget. The own copy is a replica
 // like the others when it is on a slow disk. One that is damaged is answered by
 // the others.
+//
+// # Stand-ins
+//
+// In sloppy mode fallbacks, the nodes that continue the preference list, act at the
+// places of replicas that are away (cast). With B gone of B, C, A, and D, E behind
+// them:
+//
+//	A  C is the first replica that can be reached, so it is the soft primary
+//	C  stores, and sends to A; to D it sends the object and "for B" (wire.StandIn)
+//	D  stores the object as its own copy, and in the same batch a hint: B has not
+//	   got this key.  D→C ReplicateAck, which counts in B's place
+//
+// The replicas that are there and the stand-ins of the others are the replica set
+// as long as the same nodes can be reached: tallies count places, a place counts
+// once whoever acts there, and any two quorums meet. Hence:
+//
+//   - A stand-in answers reads for whom it stands in. That it holds nothing is an
+//     answer, and never more than that. A read does not bring it level, since its
+//     replica may well have what it lacks; a read that is part of a write does, for
+//     a reply that tells of a value must not tell of one that can still be lost.
+//   - It answers Stale like a replica, and a write is mended on what it holds.
+//   - When no replica can be reached, the first fallback is soft primary, in the
+//     place of the first of them. It has seen only what came since they were gone,
+//     so what depends on the value reads a quorum first, always.
+//   - A replica that refuses, is lost, or is silent for standAfter under a write is
+//     replaced within that write. Both may end up with the object: one event, merged
+//     wherever they meet, so it is no repetition. The command itself is never sent
+//     to a second soft primary.
+//   - Levels of certain data centres take stand-ins of the replicas' own only.
+//   - Hints are kept in the batch of the object or not at all, so no acknowledgement
+//     of a stand-in is without one. What finds no room refuses, and is not counted.
+//
+// When somebody comes back or goes, the set of those who act changes, and quorums
+// before and after need not meet: a sloppy read can miss what was acknowledged until
+// hints have been replayed, and writers that see different nodes make siblings. That
+// is what sloppy means; nothing acknowledged is lost by it.
+//
+// In strict mode, and where there is no fallback, the soft primary keeps the hints
+// itself. They count for nothing. What was on its way to a node when its connection
+// broke has no hint; comparing replicas finds it.
 //
 // # Damaged records
 //
@@ -60,7 +100,7 @@
 //   - Where a later write has replaced the first run's effect already, nothing runs
 //     again and the first reply stands: a new version would come after that write.
 //
-// If 2W>N, any two writes meet at one replica, hence a write that begins after
+// If 2W>N and the mode is strict, any two writes meet at one replica, hence a write that begins after
 // another one was acknowledged ends up covering it, or is not acknowledged.
 //
 // An operation that depends on the value (INCR, SETNX, APPEND) runs on the soft

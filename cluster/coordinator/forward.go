@@ -48,9 +48,10 @@ func (c *Coordinator) route(r *Request, key []byte, args [][]byte, way route, er
 	v, part := way.v, way.part
 	t, _ := newTally(way.levels.W, &v.places[part])
 	gone := way.refused
-	var usable, prompt uint64
+	var usable uint64
 	for {
 		var primary int
+		var prompt uint64
 		usable, prompt = v.reachable(part)
 		usable, prompt = usable&^gone, prompt&^gone
 		if primary, t.bad = c.primary(v, &way, usable, prompt, gone); primary < 0 || t.hopeless() {
@@ -73,7 +74,7 @@ func (c *Coordinator) route(r *Request, key []byte, args [][]byte, way route, er
 	w.levels, w.tally, w.originPlace = way.levels, t, -1
 	w.now, w.deadline, w.refused = way.now, way.deadline, way.refused
 	w.req = r
-	w.assign(usable, prompt)
+	w.assign(usable)
 	if way.refused != 0 {
 		v.unsettled[part].Store(true) // others take this node for the second one
 	}
@@ -166,8 +167,8 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 		place = v.placementFor(part, from)
 	}
 	t, possible := newTally(w.levels.W, &place)
-	usable, prompt := v.reachable(part)
-	t.bad = place.all() &^ w.assign(usable, prompt)
+	usable, _ := v.reachable(part)
+	t.bad = place.all() &^ w.assign(usable)
 	if !possible || t.hopeless() {
 		c.answerStatus(w, wire.NoQuorum, "")
 		return

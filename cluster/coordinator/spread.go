@@ -19,15 +19,14 @@ const standAfter = 100 * time.Millisecond
 //
 // A sloppy write gives every replica that is down a stand-in, while there are
 // nodes. A soft primary that is no replica is itself the first of them. For those
-// who get none, or are only late, and in strict mode for all, this node keeps
-// hints: they count for nothing.
-func (w *writeOp) assign(usable, prompt uint64) (can uint64) {
-	v, all := w.v, w.v.places[w.part].all()
-	w.own, w.keeps, w.cast = int(v.own[w.part]), all&^prompt, cast{}
-	if w.own >= 0 && (prompt == all || w.levels.Mode != Sloppy) {
+// who get none, and in strict mode for all, this node keeps hints: they count for
+// nothing.
+func (w *writeOp) assign(usable uint64) (can uint64) {
+	v, away := w.v, w.v.places[w.part].all()&^usable
+	w.own, w.keeps, w.cast = int(v.own[w.part]), away, cast{}
+	if w.own >= 0 && (away == 0 || w.levels.Mode != Sloppy) {
 		return usable
 	}
-	away := all &^ usable
 	if w.own < 0 {
 		w.cast.tried = 1 << uint(v.fallbackAt(w.part, v.self))
 		if away != 0 {
