@@ -81,6 +81,10 @@ func (d *DB) compactOnce() bool {
 	if err != nil && !errors.Is(err, ErrClosed) {
 		d.metrics.compactionErrors.Add(1)
 		d.compactor.stuck.Store(true)
+		select {
+		case <-d.compactor.c: // else the kick that this job began with ends the rest at once
+		default:
+		}
 		d.logger.Error().Err(err).Msg("compaction failed")
 		d.flusher.kick()
 	}
@@ -97,7 +101,7 @@ func (d *DB) runJob(choose chooser) (ran bool, err error) {
 		c.mu.Unlock()
 		return false, ErrClosed
 	}
-	j, ok := choose(s, c.describe(s.version))
+	j, ok := choose(s, c.describe(s.version, d.doctor.waiting()))
 	if ok {
 		for _, t := range j.inputs {
 			c.busy[t.Number] = true
@@ -124,14 +128,15 @@ func (d *DB) runJob(choose chooser) (ran bool, err error) {
 	return true, err
 }
 
-// describe returns the version as the picker wants it. The caller holds mu.
-func (c *compactor) describe(v *version) compaction.Levels {
+// describe returns the version as the picker wants it, with the tables that wait for the doctor as busy ones: to compact
+// them would fail again and again, and keep the doctor from them. The caller holds mu.
+func (c *compactor) describe(v *version, ill map[uint64]bool) compaction.Levels {
 	l := make(compaction.Levels, levels)
 	for level, tables := range v.levels {
 		for _, t := range tables {
 			l[level] = append(l[level], compaction.File{
 				Num: t.Number, Size: t.Size, Smallest: t.Smallest, Largest: t.Largest, MaxSeq: t.MaxSeq,
-				Entries: t.Entries, Deletes: t.Deletes, Busy: c.busy[t.Number],
+				Entries: t.Entries, Deletes: t.Deletes, Busy: c.busy[t.Number] || ill[t.Number],
 			})
 		}
 	}

@@ -223,6 +223,26 @@ func refill(t *testing.T, db *DB, r Range, now map[string]string) {
 }
 
 // TestRefilledInParts forgets a lost range piece by piece.
+// TestACompactionLeavesADamagedTableToTheDoctor opens a store whose damaged table is due for compaction.
+func TestACompactionLeavesADamagedTableToTheDoctor(t *testing.T) {
+	disk, _, newer := twoGenerations(t)
+	flip(t, disk, newer, 100)
+	synctest.Test(t, func(t *testing.T) {
+		o := tinyDamageOptions(disk)
+		o.L0Trigger, o.CompactionWorkers = 1, 1
+		db, err := Open("/db", o)
+		must(t, err)
+		time.Sleep(10 * time.Second)
+		if n := db.metrics.compactionErrors.Load(); n > 2 {
+			t.Errorf("a compaction failed %d times in ten seconds", n)
+		}
+		if len(db.Lost()) == 0 {
+			t.Error("the damaged table was not mended")
+		}
+		must(t, ignoreDamage(db.Close()))
+	})
+}
+
 func TestRefilledInParts(t *testing.T) {
 	disk, now, newer := twoGenerations(t)
 	must(t, vfs.WriteFile(disk, newer, nil))

@@ -73,6 +73,20 @@ func (d *DB) noticeDamage(err error) {
 	}
 }
 
+// waiting returns the tables that are to be mended.
+func (h *doctor) waiting() map[uint64]bool {
+	h.mu.Lock()
+	defer h.mu.Unlock()
+	if len(h.found) == 0 {
+		return nil
+	}
+	numbers := make(map[uint64]bool, len(h.found))
+	for n := range h.found {
+		numbers[n] = true
+	}
+	return numbers
+}
+
 // doctorRetry is how long the doctor waits for a table that a compaction is working on, or for the disk.
 const doctorRetry = time.Second
 
@@ -118,6 +132,7 @@ func (d *DB) treatAll() (later bool) {
 			h.mu.Lock()
 			delete(h.found, n)
 			h.mu.Unlock()
+			d.compactor.kick() // it may take the table now
 		}
 	}
 	return later

@@ -81,6 +81,7 @@ func (m *machine) options(p *process) cluster.Options {
 	o.Storage.FS = &vfs.Faulty{FS: m.disk.View(), Inject: p.inject}
 	if w.c.Log != nil {
 		o.Logger = zerolog.New(zerolog.ConsoleWriter{Out: w.c.Log, NoColor: true, TimeFormat: "05.000"}).With().Timestamp().Str("on", m.name()).Logger()
+		o.Storage.Logger = o.Logger
 	}
 	if m.index > 0 {
 		o.Join = []string{w.machines[0].addr("7946")}
