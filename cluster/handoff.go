@@ -19,6 +19,7 @@ import (
 // hints when that node can be reached, and keeps their count.
 type handoff struct {
 	news    chan struct{} // one token when a node may have come back; sent by Events
+	grants  hint.Granter  // what this node takes, of others' hints for it
 	counted chan struct{} // closed once what the node started with is counted
 
 	mu      sync.Mutex
@@ -40,10 +41,9 @@ const (
 
 // openHints begins to keep hints, and counts those there are.
 func (n *Node) openHints() error {
-	n.handoff = handoff{
-		news: make(chan struct{}, 1), counted: make(chan struct{}),
-		running: make(map[ring.NodeID]bool), marked: make(map[ring.Partition]bool),
-	}
+	h := &n.handoff
+	h.news, h.counted = make(chan struct{}, 1), make(chan struct{})
+	h.running, h.marked = make(map[ring.NodeID]bool), make(map[ring.Partition]bool)
 	n.hints = hint.New(store{n.db}, hint.Options{MaxBytes: n.o.HintBytes, MaxAge: n.o.HintAge, Now: n.o.Now, Dropped: n.hintDropped})
 	snapshot := n.db.NewSnapshot()
 	n.wg.Go(func() {
@@ -286,7 +286,7 @@ func (n *Node) serveHandoff(body []byte) ([]byte, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := hint.Answer{Grant: hint.GrantFor(n.load.now()), Held: make([]bool, len(items))}
+	a := hint.Answer{Held: make([]bool, len(items))}
 	var merged sync.WaitGroup
 	for i, it := range items {
 		if !r.Holds(r.PartitionOf(it.Key.Token), n.id.Node) {
@@ -302,6 +302,7 @@ func (n *Node) serveHandoff(body []byte) ([]byte, error) {
 	if err := n.turns.commit(); err != nil {
 		return nil, err
 	}
+	a.Grant = n.handoff.grants.Grant(time.Now(), n.load.now(), len(items))
 	return a.Append(nil), nil
 }
 

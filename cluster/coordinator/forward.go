@@ -404,12 +404,14 @@ func (f *forwardOp) lost(id uint64, node ring.NodeID) {
 func (f *forwardOp) wake(id uint64, why alarm) {
 	if why == alarmSilent {
 		f.mu.Lock()
-		to, waits := f.to, f.id == id
+		to, waits, deadline := f.to, f.id == id, f.way.deadline
 		f.mu.Unlock()
 		if waits {
 			// As long as it lasts: few clients make few requests, and all of them
 			// may be waiting for that node.
 			f.c.alarms.set(id, alarmSilent, silenceAgain)
+			// Nor is there any sense in waiting for its word that time is over.
+			f.c.alarms.set(id, alarmTimeout, time.Until(deadline))
 			f.c.o.TimedOut(to)
 		}
 		return

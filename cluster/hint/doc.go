@@ -40,6 +40,6 @@
 // bound on bytes counts. The target is a node's id and not its incarnation: a node
 // that comes back emptied misses these keys all the more.
 //
-// Store and Replayer may be used concurrently. Pacer and Grant are values without
-// clock or goroutine.
+// Store and Replayer may be used concurrently. Pacer and Granter have no clock and
+// no goroutine.
 package hint

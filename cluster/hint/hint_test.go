@@ -271,7 +271,7 @@ func (h *host) Send(_ context.Context, _ ring.NodeID, batch []byte) ([]byte, err
 	defer h.mu.Unlock()
 	h.flying++
 	h.most = max(h.most, h.flying)
-	a := Answer{Grant: GrantFor(Load{})}
+	a := Answer{Grant: new(Granter).Grant(time.Now(), Load{}, 1)}
 	for _, it := range items {
 		held := h.refuse == nil || !h.refuse(string(it.Key.Name))
 		a.Held = append(a.Held, held)
@@ -403,9 +403,8 @@ func TestHintsForNobodyEnd(t *testing.T) {
 
 func TestPacer(t *testing.T) {
 	p := NewPacer()
-	p.Succeeded(GrantFor(Load{}))
 	for range 10 {
-		p.Succeeded(GrantFor(Load{}))
+		p.Succeeded(Grant{Window: maxWindow})
 	}
 	if p.Window() != maxWindow || p.Pause() != 0 {
 		t.Errorf("idle: %d, %v", p.Window(), p.Pause())
@@ -420,10 +419,33 @@ func TestPacer(t *testing.T) {
 	if p.Window() != 1 || p.Pause() != maxBackoff {
 		t.Errorf("after many: %d, %v", p.Window(), p.Pause())
 	}
-	busy := GrantFor(Load{Requests: 5000})
-	late := GrantFor(Load{Requests: 5000, Late: 10 * time.Millisecond})
-	starved := GrantFor(Load{Late: 100 * time.Millisecond})
-	if busy.Window >= maxWindow || late.Window > busy.Window || late.Pause <= busy.Pause || starved.Pause <= late.Pause {
-		t.Errorf("busy %v, late %v, starved %v", busy, late, starved)
+}
+
+// However many nodes replay, a target with clients takes what its rate says.
+func TestAGranterKeepsItsRate(t *testing.T) {
+	for _, c := range []struct {
+		load Load
+		rate int // keys a second, 0 for no bound
+	}{
+		{Load{}, 0}, {Load{Requests: 10}, 0}, {Load{Requests: 5000}, busyRate},
+		{Load{Requests: 5000, Late: 5 * time.Millisecond}, lateRate}, {Load{Late: 100 * time.Millisecond}, starvedRate},
+	} {
+		var g Granter
+		now := time.Unix(1000, 0)
+		taken, free := 0, [4]time.Time{}
+		for end := now.Add(10 * time.Second); now.Before(end); now = now.Add(time.Millisecond) {
+			for i := range free {
+				if !now.Before(free[i]) {
+					taken += maxItems
+					free[i] = now.Add(g.Grant(now, c.load, maxItems).Pause)
+				}
+			}
+		}
+		switch got := taken / 10; {
+		case c.rate == 0 && got < 400_000:
+			t.Errorf("%+v: %d keys a second, though nobody suffers", c.load, got)
+		case c.rate != 0 && (got > c.rate*3/2 || got < c.rate/4):
+			t.Errorf("%+v: %d keys a second, want %d", c.load, got, c.rate)
+		}
 	}
 }

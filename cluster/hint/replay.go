@@ -167,26 +167,27 @@ func (r *Replayer) stays(made time.Time, err error) {
 
 // pause waits until another batch may fly; false when the pass is over.
 func (r *Replayer) pause(ctx context.Context, slots chan struct{}) bool {
+	r.mu.Lock()
+	wait := r.pacer.Pause()
+	r.mu.Unlock()
 	for {
+		if wait > 0 {
+			select {
+			case <-ctx.Done():
+			case <-time.After(wait):
+			}
+		}
 		r.mu.Lock()
-		pause, window, fails := r.pacer.Pause(), r.pacer.Window(), r.fails
+		window, fails := r.pacer.Window(), r.fails
 		r.mu.Unlock()
-		if fails >= giveUpAfter || ctx.Err() != nil {
+		switch {
+		case fails >= giveUpAfter || ctx.Err() != nil:
 			return false
-		}
-		if pause == 0 && len(slots) < window {
+		case len(slots) < window:
 			slots <- struct{}{}
 			return true
 		}
-		select {
-		case <-ctx.Done():
-			return false
-		case <-time.After(max(pause, time.Millisecond)):
-		}
-		if len(slots) < window {
-			slots <- struct{}{}
-			return true
-		}
+		wait = time.Millisecond
 	}
 }
 
