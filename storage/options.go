@@ -71,9 +71,11 @@ type Options struct {
 	MaxImmutable int
 	// BlockSize is a table block's size before compression, in bytes; default 4 KiB.
 	BlockSize int
-	// TableSize is about how large a table of level 1 and below grows, in bytes; default 32 MiB.
+	// TableSize is about how large a table of level 1 and below grows, in bytes; default half a memtable, but between 4
+	// and 32 MiB.
 	TableSize int64
-	// LevelSize is the target size of level 1, in bytes; each level below holds LevelRatio times more. Default 256 MiB.
+	// LevelSize is the target size of the first level with data below level 0, in bytes; each level below holds LevelRatio
+	// times more. Default four memtables, or two tables: what is merged from level 0 then rewrites about as much as it is.
 	LevelSize int64
 	// LevelRatio defaults to 10.
 	LevelRatio int
@@ -97,8 +99,8 @@ func (o *Options) EnsureDefaults() {
 	orDefault(&o.CacheSize, 256<<20)
 	orDefault(&o.MaxImmutable, 4)
 	orDefault(&o.BlockSize, 4<<10)
-	orDefault(&o.TableSize, 32<<20)
-	orDefault(&o.LevelSize, 256<<20)
+	orDefault(&o.TableSize, min(32<<20, max(4<<20, o.MemtableSize/2)))
+	orDefault(&o.LevelSize, max(4*o.MemtableSize, 2*o.TableSize))
 	orDefault(&o.LevelRatio, 10)
 	orDefault(&o.L0Trigger, 4)
 	orDefault(&o.L0Stop, 24)

@@ -10,6 +10,7 @@ import (
 	"runtime"
 	"runtime/pprof"
 	"slices"
+	"strings"
 	"sync/atomic"
 	"time"
 
@@ -131,6 +132,8 @@ func (c *child) prepare() (a answer, err error) {
 		if err == nil {
 			err = c.open()
 		}
+	}
+	if !s.Recover {
 		settle()
 	}
 	runtime.GC()
@@ -181,10 +184,14 @@ func (c *child) obey(o order, a *answer) error {
 	}
 	load := all[at]
 	c.seed = o.Seed
-	if !load.writes {
+	if load.warms() {
 		// What was read once is warm.
 		c.seed++
-		if _, _, _, err := c.drive(load, c.setup.Time/2); err != nil {
+		warming := workload{threads: load.threads, step: load.step}
+		if load.writes {
+			warming.step = (*worker).read
+		}
+		if _, _, _, err := c.drive(warming, c.setup.Time/2); err != nil {
 			return err
 		}
 	}
@@ -204,6 +211,10 @@ func (c *child) obey(o order, a *answer) error {
 		return err
 	}
 	n := float64(max(sum.total, 1))
+	if load.passes > 0 {
+		pair := float64(len(appendKey(nil, 0)) + c.setup.ValueSize)
+		note = strings.TrimSpace(fmt.Sprintf("%.1f bytes written for each of the caller's %s", float64(after.written-before.written)/n/pair, note))
+	}
 	a.Result = measurement{
 		Operations: sum.total, Rate: n / took.Seconds(),
 		P50: sum.quantile(0.5), P99: sum.quantile(0.99), P999: sum.quantile(0.999), Longest: sum.max,

@@ -42,8 +42,29 @@ func TestCompare(t *testing.T) {
 	if want := 1 + 6*2 - 1; bytes.Count(rows, []byte("\n")) != want {
 		t.Errorf("the table has not %d lines:\n%s", want, rows)
 	}
-	if !strings.Contains(out.String(), "medians of 1 rounds") {
+	if !strings.Contains(out.String(), "medians of at most 1 rounds") {
 		t.Errorf("no summary in:\n%s", &out)
+	}
+}
+
+// TestFailingEngine has one of two engines fail to open: the other's runs are all there, and the program says so.
+func TestFailingEngine(t *testing.T) {
+	var out bytes.Buffer
+	o, err := parse([]string{"-rounds", "2", "-keys", "1000", "-time", "10ms", "-engines", "kvstore,goleveldb"}, &out)
+	if err != nil {
+		t.Fatal(err)
+	}
+	b := &bench{options: o, dir: t.TempDir(), out: &out, began: time.Now(), total: 1}
+	file := filepath.Join(b.dir, "file")
+	if err := os.WriteFile(file, nil, 0o600); err != nil {
+		t.Fatal(err)
+	}
+	s := stage{workloads: []string{"overwrite"}, setup: setup{Keys: o.keys, ValueSize: 100, Load: true}}
+	if err := b.runWorkload(t.Context(), &s, "overwrite", 1, map[string]string{"goleveldb": file}); err != nil {
+		t.Fatal(err)
+	}
+	if b.failures != 1 || len(b.of("overwrite", "kvstore")) != 2 || !strings.Contains(out.String(), "overwrite of goleveldb FAILED") {
+		t.Errorf("%d failures, %d runs of the other, and:\n%s", b.failures, len(b.runs), &out)
 	}
 }
 

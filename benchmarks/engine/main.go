@@ -4,12 +4,14 @@
 //
 // in benchmarks/engine, which is a module of its own so that the rivals are no dependencies of kvstore.
 //
-// Every engine runs in a process of its own, this program started again as a child, so that processor time and memory
-// are its own. A stage (stages.go) sets one child up for each engine, with the same keys, values and options, and then
-// tells one after another to run a workload (workload.go): the engines' runs alternate, so that whatever else the
-// machine does meets all of them, and what is compared is the median of the ratios of neighbouring runs. A child
-// (child.go) measures itself: the latency of each operation as its caller sees it, and the processor time, allocations
-// and bytes written until its background work is done.
+// Every workload has each engine in a process of its own, this program started again as a child, so that processor time
+// and memory are its own. A stage (stages.go) is a list of workloads on the same data, which is loaded once for each
+// engine, with the same keys, values and options. The children are told one after another to run a workload
+// (workload.go): the engines' runs alternate, so that whatever else the machine does meets all of them, and what is
+// compared is the median of the ratios of neighbouring runs. An engine that fails or hangs in a workload is reported and
+// left out of the rest of it; the program goes on, and fails at its end. A child (child.go) measures itself: the latency
+// of each operation as its caller sees it, and the processor time, allocations and bytes written until its background
+// work is done.
 //
 // Keys are the server's: a uniform token of 8 bytes, the database, "key:%012d", the kind. Values compress to a half.
 // Without a durable workload's flushes the engines do not sync their logs; package engines says what each promises.
@@ -45,7 +47,7 @@ type options struct {
 	engines, workloads []string
 	rounds             int
 	keys, large        int
-	time               time.Duration
+	time, limit        time.Duration
 	csv, dir, profiles string
 }
 
@@ -55,6 +57,11 @@ type bench struct {
 	dir     string
 	out     io.Writer
 	runs    []run
+	// began is when the first stage did, total how many workloads there are, and done how many of them are over.
+	began       time.Time
+	total, done int
+	// failures counts the runs that an engine did not come through.
+	failures int
 }
 
 // run is one measurement and where it belongs.
@@ -89,8 +96,9 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	only := f.String("workloads", "", "the workloads to run, separated by commas (default all)")
 	f.IntVar(&o.rounds, "rounds", 0, "runs of each workload (default 5, with -short 1)")
 	f.IntVar(&o.keys, "keys", 0, "keys in the data (default 1,000,000, with -short 200,000)")
-	f.IntVar(&o.large, "large", 0, "keys of 1 KB in the data that the cache is small for (default 2,000,000, with -short 200,000)")
-	f.DurationVar(&o.time, "time", 0, "the longest a run takes (default 5s, with -short 1s)")
+	f.IntVar(&o.large, "large", 0, "keys of 1 KB in the data that the cache is small for (default 500,000, with -short 200,000)")
+	f.DurationVar(&o.time, "time", 0, "how long a run takes, and a third of the longest that one over all keys does (default 1.5s, with -short 0.5s)")
+	f.DurationVar(&o.limit, "limit", 24*time.Minute, "how long the whole may take: workloads that are over their share of it have fewer rounds")
 	f.StringVar(&o.csv, "csv", "", "write every run to `file`")
 	f.StringVar(&o.dir, "dir", "", "put the data into a temporary directory under `directory`")
 	f.StringVar(&o.profiles, "profile", "", "write a profile of the processor for every run into `directory`")
@@ -99,8 +107,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	}
 	orDefault(&o.rounds, 5, 1, *short)
 	orDefault(&o.keys, 1_000_000, 200_000, *short)
-	orDefault(&o.large, 2_000_000, 200_000, *short)
-	orDefault(&o.time, 5*time.Second, time.Second, *short)
+	orDefault(&o.large, 500_000, 200_000, *short)
+	orDefault(&o.time, 1500*time.Millisecond, 500*time.Millisecond, *short)
 	o.engines = strings.Split(*names, ",")
 	if *only != "" {
 		o.workloads = strings.Split(*only, ",")
@@ -112,6 +120,11 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 		return o, errors.New("-rounds, -keys, -large and -time are 1 and more")
 	}
 	return o, engines.Check(o.engines)
+}
+
+// patience is how long a child may take for anything: loading all keys in the slowest engine, and then some.
+func (o *options) patience() time.Duration {
+	return 2*time.Minute + time.Duration(o.keys+10*o.large)*50*time.Microsecond + 20*o.time
 }
 
 func orDefault[T int | time.Duration](field *T, long, short T, isShort bool) {
@@ -145,11 +158,15 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	defer func() { err = joinFirst(err, removeAll(dir)) }()
 	b := &bench{options: o, dir: dir, out: stdout}
 	fmt.Fprintf(stdout, "%s, %d processors, %s/%s; %d rounds, %d keys\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, o.rounds, o.keys)
-	began := time.Now()
+	b.began = time.Now()
+	for i := range list {
+		b.total += len(list[i].workloads)
+	}
 	for i := range list {
 		if err = b.runStage(ctx, &list[i]); err != nil {
 			break
 		}
+		b.done += len(list[i].workloads)
 		b.printStage(&list[i])
 	}
 	if len(b.runs) > 0 {
@@ -158,8 +175,17 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 			err = joinFirst(err, b.writeCSV())
 		}
 	}
-	fmt.Fprintf(stdout, "\n%.0f s\n", time.Since(began).Seconds())
+	fmt.Fprintf(stdout, "\n%.0f s\n", time.Since(b.began).Seconds())
+	if b.failures > 0 {
+		err = joinFirst(err, fmt.Errorf("%d runs failed", b.failures))
+	}
 	return err
+}
+
+// late reports whether the program, with so many workloads done, has used more than their share of its time.
+func (b *bench) late(done int) bool {
+	share := float64(done) / float64(max(b.total, 1))
+	return time.Since(b.began) > time.Duration(share*float64(b.options.limit))
 }
 
 // turns is the order of the engines in a round, another one each time.

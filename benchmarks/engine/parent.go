@@ -13,11 +13,12 @@ import (
 
 // process is a child as its parent sees it.
 type process struct {
-	cmd     *exec.Cmd
-	dir     string
-	orders  io.WriteCloser
-	encoder *json.Encoder
-	answers *json.Decoder
+	cmd    *exec.Cmd
+	orders io.WriteCloser
+	// patience is how long an answer may take before the child counts as hung.
+	patience time.Duration
+	encoder  *json.Encoder
+	answers  *json.Decoder
 }
 
 // start runs this program as a child and returns what it says when its setup is done.
@@ -40,7 +41,7 @@ func (b *bench) start(ctx context.Context, s setup, engine, dir string) (*proces
 	if err := cmd.Start(); err != nil {
 		return nil, answer{}, fmt.Errorf("start a child: %w", err)
 	}
-	p := &process{cmd: cmd, dir: dir, orders: in, encoder: json.NewEncoder(in), answers: json.NewDecoder(out)}
+	p := &process{cmd: cmd, patience: b.options.patience(), orders: in, encoder: json.NewEncoder(in), answers: json.NewDecoder(out)}
 	a, err := p.do(s)
 	if err != nil {
 		p.kill()
@@ -51,6 +52,9 @@ func (b *bench) start(ctx context.Context, s setup, engine, dir string) (*proces
 
 // do sends a setup or an order and waits for the answer.
 func (p *process) do(what any) (a answer, err error) {
+	// A killed child closes its output, which ends the wait.
+	hung := time.AfterFunc(p.patience, func() { _ = p.cmd.Process.Kill() })
+	defer hung.Stop()
 	if err := p.encoder.Encode(what); err != nil {
 		return a, fmt.Errorf("tell the child: %w", err)
 	}
@@ -63,14 +67,11 @@ func (p *process) do(what any) (a answer, err error) {
 	return a, nil
 }
 
-// end has the child close its engine, and removes the data. There may be no child.
+// end has the child close its engine; the data stays.
 func (p *process) end() error {
-	if p == nil || p.cmd == nil {
-		return nil
-	}
-	err := joinFirst(p.orders.Close(), p.cmd.Wait())
-	p.cmd = nil
-	return joinFirst(err, removeAll(p.dir))
+	hung := time.AfterFunc(p.patience, func() { _ = p.cmd.Process.Kill() })
+	defer hung.Stop()
+	return joinFirst(p.orders.Close(), p.cmd.Wait())
 }
 
 // kill ends the child as a crash would, and leaves the data.
@@ -78,7 +79,6 @@ func (p *process) kill() {
 	// It may have ended already; what Wait says of a killed process is known.
 	_ = p.cmd.Process.Kill()
 	_ = p.cmd.Wait()
-	p.cmd = nil
 }
 
 func joinFirst(err, next error) error {

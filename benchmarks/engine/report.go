@@ -31,6 +31,18 @@ func aim(workload string) float64 {
 	return 0
 }
 
+// most is the largest ratio of a figure to the rival's that is aimed at, where there is an aim: of the bytes written while
+// data much larger than memory is written over, and of the peak memory of a fill.
+func most(workload string) (written, memory float64) {
+	switch workload {
+	case "amplify":
+		return 1, 0
+	case "fill-1k":
+		return 0, 1
+	}
+	return 0, 0
+}
+
 // stallAim is the longest that a write may take.
 const stallAim = 50 * time.Millisecond
 
@@ -66,6 +78,19 @@ func (b *bench) cpuRatio(workload, other string) float64 {
 	return b.ratioOf(workload, other, func(ours, theirs *run) float64 { return float64(theirs.CPU) / float64(max(ours.CPU, 1)) })
 }
 
+// writtenRatio, storedRatio and memoryRatio compare our bytes with another engine's.
+func (b *bench) writtenRatio(workload, other string) float64 {
+	return b.ratioOf(workload, other, func(ours, theirs *run) float64 { return ours.Written / max(theirs.Written, 1) })
+}
+
+func (b *bench) storedRatio(workload, other string) float64 {
+	return b.ratioOf(workload, other, func(ours, theirs *run) float64 { return float64(ours.Stored) / float64(max(theirs.Stored, 1)) })
+}
+
+func (b *bench) memoryRatio(workload, other string) float64 {
+	return b.ratioOf(workload, other, func(ours, theirs *run) float64 { return float64(ours.Memory) / float64(max(theirs.Memory, 1)) })
+}
+
 func (b *bench) ratioOf(workload, other string, divide func(ours, theirs *run) float64) float64 {
 	var all []float64
 	for _, ours := range b.of(workload, engines.Ours) {
@@ -85,7 +110,8 @@ func (b *bench) ratioOf(workload, other string, divide func(ours, theirs *run) f
 // printStage prints the medians of a stage's workloads.
 func (b *bench) printStage(s *stage) {
 	for _, w := range s.workloads {
-		fmt.Fprintf(b.out, "\n%s\n", w)
+		rounds := len(b.of(w, engines.Ours))
+		fmt.Fprintf(b.out, "\n%s, %d rounds, %.0f s into the run\n", w, rounds, time.Since(b.began).Seconds())
 		t := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 		fmt.Fprintf(t, "engine\tops/s\tours/it\tp50\tp99\tp99.9\tlongest\tCPU\tallocs\twritten\tstored MB\tmemory MB\t\n")
 		for _, engine := range b.options.engines {
@@ -110,13 +136,13 @@ func (b *bench) printStage(s *stage) {
 
 // printSummary prints a line for each workload.
 func (b *bench) printSummary(list []stage) {
-	fmt.Fprintf(b.out, "\nmedians of %d rounds, operations a second; ratio is the rate of %s to that of %s,\nCPU the latter's processor time an operation to the former's\n", b.options.rounds, engines.Ours, rival)
+	fmt.Fprintf(b.out, "\nmedians of at most %d rounds, operations a second; ratio is the rate of %s to that of %s,\nCPU the latter's processor time an operation to the former's; written, stored and memory are the former's bytes to the\nlatter's\n", b.options.rounds, engines.Ours, rival)
 	t := tabwriter.NewWriter(b.out, 0, 0, 2, ' ', tabwriter.AlignRight)
 	fmt.Fprint(t, "workload\t")
 	for _, engine := range b.options.engines {
 		fmt.Fprintf(t, "%s\t", engine)
 	}
-	fmt.Fprint(t, "ratio\taim\tCPU\tour stall\tits stall\t\n")
+	fmt.Fprint(t, "ratio\taim\tCPU\twritten\tstored\tmemory\tour stall\tits stall\t\n")
 	for _, s := range list {
 		for _, w := range s.workloads {
 			fmt.Fprintf(t, "%s\t", w)
@@ -127,7 +153,8 @@ func (b *bench) printSummary(list []stage) {
 					fmt.Fprint(t, "-\t")
 				}
 			}
-			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t %s\n", showRatio(b.ratio(w, rival)), showRatio(aim(w)), showRatio(b.cpuRatio(w, rival)),
+			fmt.Fprintf(t, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%s\t %s\n", showRatio(b.ratio(w, rival)), showRatio(aim(w)), showRatio(b.cpuRatio(w, rival)),
+				showRatio(b.writtenRatio(w, rival)), showRatio(b.storedRatio(w, rival)), showRatio(b.memoryRatio(w, rival)),
 				b.stall(w, engines.Ours), b.stall(w, rival), b.verdict(w))
 		}
 	}
@@ -151,6 +178,13 @@ func (b *bench) verdict(workload string) string {
 	runs := b.of(workload, engines.Ours)
 	if aim(workload) != 0 && len(runs) > 0 && median(runs, func(r *run) time.Duration { return r.Longest }) > stallAim {
 		verdict += " stalls"
+	}
+	written, memory := most(workload)
+	if written > 0 && b.writtenRatio(workload, rival) > written {
+		verdict += " writes more"
+	}
+	if memory > 0 && b.memoryRatio(workload, rival) > memory {
+		verdict += " takes more memory"
 	}
 	return verdict
 }

@@ -3,6 +3,7 @@ package main
 import (
 	"errors"
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"path/filepath"
 	"sync"
@@ -16,15 +17,23 @@ import (
 type workload struct {
 	name    string
 	threads int
-	// every says that the run has a turn for each, or each second, key and then ends, if the time is not over before; with
-	// 0 it ends with the time.
+	// every says that the run has a turn for each, or each second, key and then ends, if three times the usual time are not
+	// over before; with 0 it ends with the time.
 	every int
+	// passes, where it is not 0, is how many operations for each key make the run, however long they take, up to four times
+	// the usual time.
+	passes int
 	// writes says that the engine has work left when the run is over, which is waited for and counted.
 	writes bool
-	step   func(w *worker) error
+	// reads says that a run that writes reads too.
+	reads bool
+	step  func(w *worker) error
 	// beside, which may be nil, runs once beside the workers, which go on until it returns. It returns a note.
 	beside func(c *child) (note string, err error)
 }
+
+// warms says that a run finds what it reads in memory: the time before it is not that of the data's first touch.
+func (w *workload) warms() bool { return !w.writes || w.reads }
 
 // workloads are all that a child can run. Those of one stage (stages.go) follow each other on the same data.
 func workloads() []workload {
@@ -36,14 +45,15 @@ func workloads() []workload {
 		{name: "read-16", threads: 16, step: (*worker).read},
 		{name: "missing", threads: 1, step: (*worker).readMissing},
 		{name: "scan-slot", threads: 1, step: (*worker).scanSlot},
-		{name: "ycsb-b", threads: 16, writes: true, step: func(w *worker) error { return w.mix(5) }},
-		{name: "ycsb-a", threads: 16, writes: true, step: func(w *worker) error { return w.mix(50) }},
+		{name: "ycsb-b", threads: 16, writes: true, reads: true, step: func(w *worker) error { return w.mix(5) }},
+		{name: "ycsb-a", threads: 16, writes: true, reads: true, step: func(w *worker) error { return w.mix(50) }},
 		{name: "overwrite", threads: 1, writes: true, step: (*worker).overwrite},
 		{name: "checkpoint", threads: 1, writes: true, step: (*worker).overwrite, beside: checkpointBeside},
 		{name: "large-read", threads: 16, step: (*worker).read},
 		{name: "durable-1", threads: 1, writes: true, step: (*worker).overwrite},
 		{name: "durable-16", threads: 16, writes: true, step: (*worker).overwrite},
 		{name: "durable-64", threads: 64, writes: true, step: (*worker).overwrite},
+		{name: "amplify", threads: 1, passes: 1, writes: true, step: (*worker).overwrite},
 		{name: "delete", threads: 1, every: 2, writes: true, step: (*worker).delete},
 		{name: "deleted-read", threads: 16, step: (*worker).readHalf},
 	}
@@ -137,6 +147,12 @@ func checkpointBeside(c *child) (string, error) {
 	return fmt.Sprintf("checkpoint in %v", took.Round(time.Millisecond)), removeAll(dir)
 }
 
+// passTimes is how many times the usual time a run of passes may take: what it shows is not the rate.
+const passTimes = 4
+
+// everyTimes is the like for a run over all keys, which must be long enough for memtables to fill.
+const everyTimes = 3
+
 // drive runs the workload's steps in its goroutines and returns what they took.
 func (c *child) drive(load workload, limit time.Duration) (sum *latencies, took time.Duration, note string, err error) {
 	var next atomic.Uint64
@@ -147,6 +163,13 @@ func (c *child) drive(load workload, limit time.Duration) (sum *latencies, took 
 		once.Do(func() { err = failed })
 		stop.Store(true)
 	}
+	if load.every > 0 {
+		limit *= everyTimes
+	}
+	most := uint64(math.MaxUint64)
+	if load.passes > 0 {
+		most, limit = uint64(load.passes*c.setup.Keys), passTimes*limit
+	}
 	workers := make([]*worker, load.threads)
 	began := time.Now()
 	for n := range workers {
@@ -154,6 +177,9 @@ func (c *child) drive(load workload, limit time.Duration) (sum *latencies, took 
 		workers[n] = w
 		group.Go(func() {
 			for last := began; !stop.Load() && (load.beside != nil || last.Sub(began) < limit); {
+				if load.passes > 0 && next.Add(1) > most {
+					return
+				}
 				if load.every > 0 {
 					if w.i = next.Add(uint64(load.every)) - 1; w.i >= uint64(c.setup.Keys) {
 						return
@@ -178,6 +204,9 @@ func (c *child) drive(load workload, limit time.Duration) (sum *latencies, took 
 	}
 	group.Wait()
 	took = time.Since(began)
+	if load.passes > 0 && next.Load() < most {
+		note = "cut short"
+	}
 	if load.every > 0 {
 		c.deleted.Store(next.Load())
 		if next.Load() < uint64(c.setup.Keys) {

@@ -16,6 +16,7 @@ func openBadger(o Options) (Engine, error) {
 		WithLogger(nil).
 		WithSyncWrites(o.Durable).
 		WithMemTableSize(o.Memtable).
+		WithValueThreshold(min(1<<20, o.Memtable/8)). // the default, which must be less than a small memtable's batches
 		WithBlockCacheSize(o.Cache).
 		WithBloomFalsePositive(0.01). // what ten bits a key give
 		WithCompression(options.Snappy))

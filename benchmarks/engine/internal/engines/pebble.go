@@ -33,7 +33,9 @@ func openPebble(o Options) (Engine, error) {
 		Cache:                       cache,
 		MemTableSize:                uint64(o.Memtable),
 		MemTableStopWritesThreshold: pebbleMemtables,
-		Logger:                      silent{},
+		// By default the first level is one usual memtable; with smaller ones everything is smaller.
+		LBaseMaxBytes: o.Memtable,
+		Logger:        silent{},
 	}
 	for i := range options.Levels {
 		options.Levels[i].FilterPolicy = bloom.FilterPolicy(bloomBits)
