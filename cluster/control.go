@@ -29,6 +29,7 @@ const (
 	methodHandoff  uint8 = 10 // body: a batch of package hint; answer: its Answer
 	methodHints    uint8 = 11 // see hints.go
 	methodStrained uint8 = 12 // see load.go; nobody waits for the answer
+	methodEntropy  uint8 = 13 // see package antientropy
 )
 
 // maxServing bounds the services under way at a node; what comes beyond is
@@ -148,7 +149,7 @@ func (n *Node) acceptCall(from ring.NodeID, m *wire.Message) {
 		defer func() { <-n.calls.serving }()
 		ctx, cancel := context.WithTimeout(n.ctx, timeout)
 		defer cancel()
-		out, err := n.serve(ctx, method, body)
+		out, err := n.serve(ctx, from, method, body)
 		if err != nil {
 			reply.Status, reply.Body = wire.Failed, []byte(err.Error())
 			if errors.Is(err, ErrRefused) {
@@ -169,7 +170,7 @@ func (n *Node) answer(to ring.NodeID, m *wire.Message) {
 }
 
 // serve runs a service.
-func (n *Node) serve(ctx context.Context, method uint8, body []byte) ([]byte, error) {
+func (n *Node) serve(ctx context.Context, from ring.NodeID, method uint8, body []byte) ([]byte, error) {
 	switch method {
 	case methodJoin:
 		return n.serveJoin(ctx, body)
@@ -190,6 +191,8 @@ func (n *Node) serve(ctx context.Context, method uint8, body []byte) ([]byte, er
 		return n.serveCount(ctx, body)
 	case methodFlush:
 		return nil, n.serveFlush(body)
+	case methodEntropy:
+		return n.entropy.Serve(ctx, from, body)
 	case methodFlushed:
 		return n.serveFlushed(), nil
 	case methodHandoff:

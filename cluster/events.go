@@ -39,7 +39,10 @@ func (e *events) EndBatch() { (*Node)(e).EndTurn() }
 func (e *events) PeerUp(id ring.NodeID) {
 	n := (*Node)(e)
 	n.observe(id, membership.Connected)
+	// A node that holds nothing has nothing that others may have deleted since.
+	n.setIntroduced(id, !n.replica.HoldsData())
 	n.reach(id)
+	n.introduce(id)
 	n.catchUpFlushes(id)
 	n.wakeHandoff()
 	n.log.Info().Str("node", n.nameOf(id)).Msg("connected")
@@ -49,6 +52,7 @@ func (e *events) PeerUp(id ring.NodeID) {
 func (e *events) PeerDown(id ring.NodeID, reason error) {
 	n := (*Node)(e)
 	n.observe(id, membership.Disconnected)
+	n.setIntroduced(id, false)
 	n.reach(id)
 	n.coord.Lost(id)
 	n.markShared(id)
@@ -134,6 +138,9 @@ func (n *Node) watch() {
 			for _, c := range n.tracker.Tick(now) {
 				n.changed(c)
 			}
+			for _, p := range n.TakeMarked() {
+				n.entropy.Mark(p)
+			}
 			if r := n.ring.Load(); r != nil {
 				n.judgeClock(r, now)
 				for i := range r.Members {
@@ -153,7 +160,7 @@ func (n *Node) reach(id ring.NodeID) {
 	n.reachMu.Lock()
 	defer n.reachMu.Unlock()
 	reach := coordinator.Down
-	if n.rpc.Connected(id) {
+	if n.introduced[id] && n.rpc.Connected(id) {
 		reach = coordinator.Up
 		if n.tracker.State(id) != membership.Alive {
 			reach = coordinator.Slow

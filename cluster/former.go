@@ -70,6 +70,9 @@ func (n *Node) adopt(r *ring.Ring) error {
 	// A ring only changes while it holds nothing, so nobody has missed a write.
 	n.coord.SetRing(r, !n.replica.HoldsData())
 	n.ring.Store(r)
+	if err := n.entropy.Load(false); err != nil {
+		return err
+	}
 	n.rpc.SetPeers(n.peersOf(r))
 	n.thaw(r)
 	for i := range r.Members {
@@ -224,7 +227,7 @@ func (n *Node) takeIn(ctx context.Context, m ring.Member) ([]byte, error) {
 func (n *Node) everyMember(ctx context.Context, r *ring.Ring, method uint8, body []byte) error {
 	ctx, cancel := context.WithTimeout(ctx, stepWithin)
 	defer cancel()
-	if _, err := n.serve(ctx, method, body); err != nil {
+	if _, err := n.serve(ctx, n.id.Node, method, body); err != nil {
 		return err
 	}
 	errs := make([]error, len(r.Members))

@@ -1,6 +1,7 @@
 package cluster
 
 import (
+	"bytes"
 	"crypto/rand"
 	"encoding/binary"
 	"encoding/json"
@@ -12,6 +13,7 @@ import (
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/ring"
 	"kvstore/storage/corrupt"
+	"kvstore/storage/key"
 	"kvstore/storage/vfs"
 
 	"github.com/cespare/xxhash/v2"
@@ -134,3 +136,53 @@ func loadRing(fsys vfs.FS, dir string) (*ring.Ring, error) {
 	}
 	return r, nil
 }
+
+// checkEngine finds out whether the engine has lost what this node once stored:
+// all of it, because its files were removed, or maybe some, because it was repaired
+// offline. Then the node continues under a new incarnation, and its copies are to
+// be filled from the other replicas.
+func (n *Node) checkEngine(fresh bool) (lost bool, err error) {
+	if fresh {
+		return false, nil
+	}
+	lost = n.db.Repaired()
+	if _, found, err := n.db.Get(nil, ownerKey()); err != nil {
+		return false, err
+	} else if !found {
+		empty, err := n.holdsNoUserKeys()
+		if err != nil {
+			return false, err
+		}
+		lost = lost || empty // else it was written before engines had an owner
+	}
+	if !lost {
+		return false, nil
+	}
+	n.log.Warn().Msg("the directory's data is lost, or a part of it: the node continues under a new incarnation, and is filled by the other replicas")
+	n.id.Incarnation = random64()
+	return true, n.id.save(n.fs, n.o.Dir)
+}
+
+// ownEngine notes whose writes the engine has. It comes after what checkEngine
+// found was noted in it.
+func (n *Node) ownEngine() error {
+	owner := binary.BigEndian.AppendUint64(nil, n.id.Incarnation)
+	held, found, err := n.db.Get(nil, ownerKey())
+	if err != nil {
+		return err
+	}
+	if !found || !bytes.Equal(held, owner) {
+		if _, err := n.db.Set(ownerKey(), owner); err != nil {
+			return storeError(err)
+		}
+		if err := n.db.Sync(); err != nil {
+			return storeError(err)
+		}
+	}
+	if n.db.Repaired() {
+		return n.db.AcknowledgeRepair()
+	}
+	return nil
+}
+
+func ownerKey() []byte { return key.AppendSystem(nil, spaceOwner, nil) }

@@ -12,6 +12,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"kvstore/cluster/antientropy"
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/hint"
 	"kvstore/cluster/hlc"
@@ -36,6 +37,7 @@ type Node struct {
 	clock     *hlc.Clock
 	replica   *replica.Replica
 	coord     *coordinator.Coordinator
+	entropy   *antientropy.Keeper
 	turns     *turns
 	rpc       Transport
 	gossip    *membership.Members
@@ -62,13 +64,15 @@ type Node struct {
 	cancel context.CancelFunc
 	wg     sync.WaitGroup
 
-	adoptMu  sync.Mutex // held while a ring is adopted, a file is written under it
-	flushMu  sync.Mutex // held while a flush is made durable
-	reachMu  sync.Mutex // makes finding out a node's reach and telling it one step
-	newest   atomic.Pointer[membership.Meta]
-	ahead    atomic.Pointer[aheadNode]
-	purging  atomic.Bool
-	shutdown sync.Once
+	adoptMu sync.Mutex // held while a ring is adopted, a file is written under it
+	flushMu sync.Mutex // held while a flush is made durable
+	reachMu sync.Mutex // makes finding out a node's reach and telling it one step
+	// introduced are the connected nodes that requests may use; guarded by reachMu.
+	introduced map[ring.NodeID]bool
+	newest     atomic.Pointer[membership.Meta]
+	ahead      atomic.Pointer[aheadNode]
+	purging    atomic.Bool
+	shutdown   sync.Once
 
 	afterTurn atomic.Pointer[func()]
 }
@@ -107,12 +111,16 @@ func (n *Node) open() error {
 	if boot == "" {
 		boot, file = bootID(), fileID(n.o.Dir)
 	}
-	var reborn bool
-	if n.id, _, reborn, err = loadIdentity(n.fs, n.o.Dir, boot, file); err != nil {
+	var fresh, reborn bool
+	if n.id, fresh, reborn, err = loadIdentity(n.fs, n.o.Dir, boot, file); err != nil {
 		return err
 	}
 	if reborn {
 		n.log.Warn().Msg("the node may have lost its last writes, or is a copy: it continues under a new incarnation")
+	}
+	emptied, err := n.checkEngine(fresh)
+	if err != nil {
+		return err
 	}
 	reserved, err := loadClock(n.fs, n.o.Dir)
 	if err != nil {
@@ -153,12 +161,22 @@ func (n *Node) open() error {
 		Overloaded: rpc.ErrOverloaded,
 		Logger:     n.log,
 	})
+	n.entropy = n.newKeeper()
 	n.calls.init()
 	n.former.joins = make(chan struct{}, 1)
 	if known != nil {
 		n.ring.Store(known)
 		n.coord.SetRing(known, false)
+		if emptied {
+			n.replica.MarkHoldsData()
+		}
+		if err := n.entropy.Load(emptied); err != nil {
+			return err
+		}
 		close(n.joined)
+	}
+	if err := n.ownEngine(); err != nil {
+		return err
 	}
 	n.startCount()
 	return nil
@@ -167,6 +185,9 @@ func (n *Node) open() error {
 // abandon ends what open began.
 func (n *Node) abandon() error {
 	n.cancel()
+	if n.entropy != nil {
+		n.entropy.Close()
+	}
 	if n.coord != nil {
 		n.coord.Close()
 	}
@@ -269,6 +290,7 @@ func (n *Node) connect() error {
 	if err != nil {
 		return err
 	}
+	n.entropy.Start()
 	n.wg.Go(n.keepRing)
 	n.wg.Go(n.watch)
 	n.wg.Go(n.keepHints)
@@ -448,6 +470,7 @@ func (n *Node) stop(context.Context) error {
 		}
 	}
 	n.EndTurn()
+	n.entropy.Close()
 	n.coord.Close()
 	n.EndTurn() // for what Close completed
 	n.calls.close()

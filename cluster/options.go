@@ -38,6 +38,7 @@ type Options struct {
 	// hint.DefaultMaxBytes and hint.DefaultMaxAge.
 	HintBytes int64
 	HintAge   time.Duration
+	Repair    Repair
 	// MaxValue is the longest value in bytes that a write run here may build,
 	// 0 for coordinator.DefaultMaxValue.
 	MaxValue int

@@ -39,15 +39,15 @@ func (s store) GetLeft(dst, key []byte) ([]byte, bool, error) {
 	return value, found, err
 }
 
-func (s store) Set(key, value []byte, _ uint64) error {
-	if _, err := s.db.Set(key, value); err != nil {
+func (s store) Set(key, value []byte, delta uint64) error {
+	if _, err := s.db.SetSum(key, value, delta); err != nil {
 		return storeError(err)
 	}
 	return nil
 }
 
-func (s store) Delete(key []byte, _ uint64) error {
-	if _, err := s.db.Delete(key); err != nil {
+func (s store) Delete(key []byte, delta uint64) error {
+	if _, err := s.db.DeleteSum(key, delta); err != nil {
 		return storeError(err)
 	}
 	return nil
@@ -58,9 +58,9 @@ func (s store) Apply(c *replica.Change) error {
 	var b storage.Batch
 	switch {
 	case c.Remove:
-		b.Delete(c.Key)
+		b.DeleteSum(c.Key, c.Delta)
 	case c.Value != nil:
-		b.Set(c.Key, c.Value)
+		b.SetSum(c.Key, c.Value, c.Delta)
 	}
 	for _, r := range c.Beside {
 		if r.Value == nil {

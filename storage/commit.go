@@ -50,6 +50,24 @@ func (d *DB) Commit() error {
 	return d.writeTo(target)
 }
 
+// Sync is Commit that also waits for the disk, where the policy is to flush it at all.
+func (d *DB) Sync() error {
+	if d.options.Fsync == SyncNever {
+		return d.Commit()
+	}
+	target := d.visible.Load()
+	if d.durable.Load() >= target {
+		return nil
+	}
+	w := d.waiters.take()
+	err := d.enqueue(target, w.done)
+	if err == nil {
+		err = <-w.result
+	}
+	d.waiters.give(w)
+	return err
+}
+
 // CommitAsync is Commit that never waits for a flush of the disk. It returns true when everything is where Commit would
 // leave it; otherwise, under SyncAlways only, done is called once, from the log's sync goroutine, when it is, and must
 // not block. With an error done is never called. The callers bound how many wait.

@@ -84,6 +84,9 @@ type Coordinator struct {
 
 	mu    sync.Mutex
 	peers map[ring.NodeID]*peer // guarded by mu
+	// unfilled are the partitions whose copies here answer no reads, for the next
+	// view.
+	unfilled map[ring.Partition]bool // guarded by mu
 
 	writes, reads, forwards, merges, answers sync.Pool
 }
@@ -118,7 +121,7 @@ func New(o Options) *Coordinator {
 	if o.EndTurn == nil {
 		o.EndTurn = func() {}
 	}
-	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer)}
+	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer), unfilled: make(map[ring.Partition]bool)}
 	c.defaults.Store(&o.Defaults)
 	c.SetTimeouts(o.ReadTimeout, o.WriteTimeout)
 	c.alarms = newAlarms(c.wake, o.EndTurn)
@@ -168,7 +171,8 @@ func (c *Coordinator) SetRing(r *ring.Ring, settled bool) {
 	v := newView(r, c.o.Self, c.peerLocked)
 	v.follow(c.view.Load())
 	for p := range v.unsettled {
-		v.unsettled[p].Store(!settled)
+		v.unsettled[p].Store(!settled || c.unfilled[ring.Partition(p)])
+		v.unfilled[p].Store(c.unfilled[ring.Partition(p)])
 	}
 	c.view.Store(v)
 }
@@ -221,7 +225,7 @@ func (c *Coordinator) unsettle(id ring.NodeID) {
 	}
 	for p := range v.unsettled {
 		if v.own[p] >= 0 && v.placeOf(ring.Partition(p), id) >= 0 {
-			v.unsettled[p].Store(true)
+			v.unsettle(ring.Partition(p))
 		}
 	}
 }

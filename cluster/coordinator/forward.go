@@ -76,7 +76,7 @@ func (c *Coordinator) route(r *Request, key []byte, args [][]byte, way route, er
 	w.req = r
 	w.assign(usable)
 	if way.refused != 0 {
-		v.unsettled[part].Store(true) // others take this node for the second one
+		v.unsettle(part) // others take this node for the second one
 	}
 	w.start()
 }
@@ -181,7 +181,7 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 	}
 	// Whoever stands before us in the preference list may still be acting.
 	if own >= 0 && first(usable, usable) != own {
-		v.unsettled[part].Store(true)
+		v.unsettle(part)
 	}
 	w.start()
 }

@@ -78,7 +78,7 @@ func (c *Coordinator) submitRead(v *view, r *Request) {
 	}
 	c.Metrics.Reads.Add(1)
 	key := replica.Key{Token: token, DB: r.DB, Name: r.Key}
-	if own := v.own[part]; own >= 0 && t.metBy(1<<uint(own)) && c.readHere(v, r, key) {
+	if own := v.own[part]; own >= 0 && !v.unfilled[part].Load() && t.metBy(1<<uint(own)) && c.readHere(v, r, key) {
 		return
 	}
 	op := c.reads.Get().(*readOp)

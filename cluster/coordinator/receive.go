@@ -295,6 +295,10 @@ func (c *Coordinator) acceptRead(v *view, from ring.NodeID, m *wire.Message) {
 		c.reject(from, m, wire.NotReplica, "")
 		return
 	}
+	if v.unfilled[v.ring.PartitionOf(m.Token)].Load() {
+		c.reject(from, m, wire.NoQuorum, "")
+		return
+	}
 	t := c.answers.Get().(*answerTask)
 	t.v, t.from, t.id, t.digest, t.flags, t.kept = v, from, m.ID, m.Digest, m.Flags, false
 	t.key = replica.Key{Token: m.Token, DB: m.DB, Name: m.Key}

@@ -29,7 +29,7 @@ func (w *writeOp) again() {
 	w.release()
 	w.mu.Unlock()
 	w.c.Metrics.StaleWrites.Add(1)
-	w.v.unsettled[w.part].Store(true)
+	w.v.unsettle(w.part)
 	w.c.o.Replica.Do(w)
 }
 

@@ -8,14 +8,18 @@ func (o *readOp) assign(place *placement, l Levels) {
 	v := o.v
 	o.own, o.mode, o.local, o.cast = int(v.own[o.part]), l.Mode, l.R.local(), cast{}
 	usable, _ := v.reachable(o.part)
-	if o.others {
+	lacking := uint64(0) // what this copy lacks, no fallback has either
+	if o.own >= 0 && v.unfilled[o.part].Load() {
+		lacking = 1 << uint(o.own)
+	}
+	if o.others || lacking != 0 {
 		usable &^= 1 << uint(o.own)
 		o.own = -1
 	}
 	if o.tally.bad = place.all() &^ usable; o.tally.bad == 0 || l.Mode != Sloppy {
 		return
 	}
-	o.tally.bad &^= v.fill(o.part, o.tally.bad, &o.cast, o.local)
+	o.tally.bad &^= v.fill(o.part, o.tally.bad&^lacking, &o.cast, o.local)
 	if o.own < 0 {
 		o.own = v.placeBy(o.part, v.self, &o.cast)
 	}

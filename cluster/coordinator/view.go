@@ -45,6 +45,10 @@ type view struct {
 	// fallbacks are, by partition, who may stand in, nil before anybody asked;
 	// see fallbacksOf.
 	fallbacks []atomic.Pointer[[]uint16]
+	doubts    []atomic.Uint32 // by partition: how often it became unsettled
+	// unfilled says, by partition, that this node's copy lacks what it once held,
+	// and answers no reads.
+	unfilled []atomic.Bool
 }
 
 // newView derives a view; peers are made by get, which finds known ones again.
@@ -57,6 +61,8 @@ func newView(r *ring.Ring, self ring.NodeID, get func(ring.NodeID) *peer) *view 
 		since:     make([]ring.Epoch, r.Q),
 		unsettled: make([]atomic.Bool, r.Q),
 		fallbacks: make([]atomic.Pointer[[]uint16], r.Q),
+		doubts:    make([]atomic.Uint32, r.Q),
+		unfilled:  make([]atomic.Bool, r.Q),
 	}
 	for i := range r.Members {
 		v.peers[i] = get(r.Members[i].ID)
@@ -83,6 +89,9 @@ func (v *view) follow(before *view) {
 		v.since[p] = v.ring.Epoch
 		if before != nil && before.ring.Q == v.ring.Q && sameSet(before.ring.Replicas(ring.Partition(p)), v.ring.Replicas(ring.Partition(p))) {
 			v.since[p] = before.since[p]
+		}
+		if before != nil && p < len(before.doubts) {
+			v.doubts[p].Store(before.doubts[p].Load() + 1)
 		}
 	}
 }

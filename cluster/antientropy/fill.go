@@ -1,0 +1,258 @@
+package antientropy
+
+import (
+	"context"
+	"encoding/binary"
+	"errors"
+	"fmt"
+	"slices"
+	"time"
+
+	"kvstore/cluster/hlc"
+	"kvstore/cluster/ring"
+)
+
+// fillAgain is the time between attempts to fill what could not be filled.
+const fillAgain = 500 * time.Millisecond
+
+// runFill fills copies that lack what they once held.
+func (k *Keeper) runFill() {
+	for k.rest(wakeFill, fillAgain) {
+		k.findLost()
+		for _, p := range k.fillingNow() {
+			if err := k.fill(k.ctx, p); err != nil && k.ctx.Err() == nil {
+				k.note(p, err)
+			}
+		}
+	}
+}
+
+func (k *Keeper) note(n ring.Partition, err error) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	k.parts[n].because = err.Error()
+}
+
+// fillingNow returns the partitions that are being filled.
+func (k *Keeper) fillingNow() (ps []ring.Partition) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	for i := range k.parts {
+		if k.parts[i].filling {
+			ps = append(ps, ring.Partition(i))
+		}
+	}
+	return ps
+}
+
+// fill takes what the other replicas hold of a partition, as far as they can be
+// reached, and ends the filling when that is enough.
+//
+// First comes the replica that has collected most: what this copy holds from at or
+// before that horizon is replaced by what that one holds, because the tombstones
+// that would have removed it are gone everywhere. Later writes are merged: others
+// may have acknowledged them with this copy's help. Only then come the others, and
+// of them none whose copy is in the same state and has not come so far.
+func (k *Keeper) fill(ctx context.Context, n ring.Partition) error {
+	r := k.o.Ring()
+	if r == nil || !r.Holds(n, k.o.Self) {
+		return errStranger
+	}
+	states, failure := k.fillStates(ctx, r, n)
+	need := k.needed(r.EffectiveN())
+	if len(states) < need {
+		return fmt.Errorf("too few replicas to fill from: %w", failure)
+	}
+	if err := k.restoreLost(ctx, r, n, states, need); err != nil {
+		return err
+	}
+	source, horizon := k.bestSource(n, states)
+	if !k.at(n).clean {
+		if source != k.o.Self {
+			if err := k.pullFrom(ctx, n, source, horizon, horizon); err != nil {
+				return err
+			}
+		}
+		k.setPulled(n, source)
+	}
+	for id, s := range states {
+		if slices.Contains(k.at(n).pulled, id) || s.flags&flagUnclean != 0 {
+			continue
+		}
+		if err := k.pullFrom(ctx, n, id, horizon, 0); err != nil {
+			failure = errors.Join(failure, err)
+			continue
+		}
+		k.setPulled(n, id)
+	}
+	if got := k.at(n).pulled; len(got) < need {
+		return fmt.Errorf("taken over from %d of %d replicas: %w", len(got), need, failure)
+	}
+	return k.filled(r, n, horizon)
+}
+
+// fillStates asks the other replicas how they stand, and returns those that can be
+// filled from.
+func (k *Keeper) fillStates(ctx context.Context, r *ring.Ring, n ring.Partition) (states map[ring.NodeID]state, failure error) {
+	var t Tally
+	states = make(map[ring.NodeID]state)
+	for _, id := range r.Replicas(n) {
+		if id == k.o.Self {
+			continue
+		}
+		s, err := k.states(ctx, id, []ring.Partition{n}, &t)
+		if err == nil && s[0].flags&flagStranger != 0 {
+			err = errStranger
+		}
+		if err != nil {
+			failure = errors.Join(failure, fmt.Errorf("node %s: %w", k.o.Peers.Name(id), err))
+			continue
+		}
+		states[id] = s[0]
+	}
+	return states, failure
+}
+
+// findLost begins to fill partitions of which damage has cost records, once enough
+// other replicas can be reached: until then the copy answers what it still can.
+func (k *Keeper) findLost() {
+	r := k.o.Ring()
+	if r == nil {
+		return
+	}
+	need := k.needed(r.EffectiveN())
+	for p := range r.Q {
+		n := ring.Partition(p)
+		if !r.Holds(n, k.o.Self) || k.at(n).filling || r.EffectiveN() < 2 || len(k.lost(r, n)) == 0 {
+			continue
+		}
+		reached := 0
+		for _, id := range r.Replicas(n) {
+			if id != k.o.Self && k.o.Peers.Connected(id) {
+				reached++
+			}
+		}
+		if reached < need {
+			continue
+		}
+		if err := k.refill(n); err != nil {
+			k.note(n, err)
+		}
+	}
+}
+
+// lost returns the ranges of a partition of which records are lost, widened to
+// whole tokens.
+func (k *Keeper) lost(r *ring.Ring, n ring.Partition) (spans []span) {
+	whole := leavesOf(r.Q, n).tokens()
+	for _, l := range k.o.Store.Lost(whole.bounds()) {
+		s := whole
+		if len(l[0]) >= 8 {
+			s.lo = max(s.lo, ring.Token(binary.BigEndian.Uint64(l[0])))
+		}
+		if len(l[1]) >= 8 {
+			s.hi = min(s.hi, ring.Token(binary.BigEndian.Uint64(l[1]))+1)
+		}
+		if s.lo < s.hi {
+			spans = append(spans, s)
+		}
+	}
+	return spans
+}
+
+// restoreLost stores again what the others hold of records that damage has cost.
+func (k *Keeper) restoreLost(ctx context.Context, r *ring.Ring, n ring.Partition, states map[ring.NodeID]state, need int) error {
+	spans := k.lost(r, n)
+	if len(spans) > 0 {
+		from, failure := 0, error(nil)
+		for id := range states {
+			var t Tally
+			c := pair{k: k, peer: id, below: k.at(n).collected, tally: &t, found: make(map[uint32]bool)}
+			err := error(nil)
+			for _, s := range spans {
+				err = errors.Join(err, c.pull(ctx, s))
+			}
+			if err == nil {
+				from++
+			}
+			failure = errors.Join(failure, err)
+		}
+		if from < need {
+			return fmt.Errorf("restore damaged records: %w", failure)
+		}
+		for _, s := range spans {
+			if err := k.o.Store.Refilled(s.bounds()); err != nil {
+				return err
+			}
+		}
+	}
+	l := leavesOf(r.Q, n)
+	if k.o.Store.Exact(l.lo, l.hi) {
+		return nil
+	}
+	k.Metrics.Rebuilt.Add(uint64(l.hi - l.lo))
+	return k.o.Store.Rebuild(ctx, l.lo, l.hi)
+}
+
+// needed is from how many others a copy must have taken what they hold: any write
+// that was acknowledged with the help of the lost copy is at one of them.
+func (k *Keeper) needed(n int) int {
+	return min(max(n-k.o.Requests.WriteQuorum(n)+1, 1), n-1)
+}
+
+// bestSource returns who is trusted with what is from before the horizon: of those
+// whose copies are whole the one that has collected most, and where none is, of
+// all.
+func (k *Keeper) bestSource(n ring.Partition, states map[ring.NodeID]state) (source ring.NodeID, horizon hlc.Timestamp) {
+	own := k.at(n)
+	source, horizon = k.o.Self, own.collected
+	whole := false
+	for id, s := range states {
+		w := s.flags&flagFilling == 0
+		if w && !whole || w == whole && (s.collected > horizon || s.collected == horizon && id < source) {
+			source, horizon, whole = id, s.collected, w
+		}
+	}
+	return source, horizon
+}
+
+// pullFrom brings a copy level with another one.
+func (k *Keeper) pullFrom(ctx context.Context, n ring.Partition, id ring.NodeID, below, yields hlc.Timestamp) error {
+	var t Tally
+	c := pair{k: k, peer: id, below: below, yields: yields, tally: &t}
+	if err := c.level(ctx, leavesOf(k.o.Ring().Q, n)); err != nil {
+		return fmt.Errorf("fill from node %s: %w", k.o.Peers.Name(id), err)
+	}
+	k.Metrics.Keys.Add(uint64(t.Keys))
+	return nil
+}
+
+// setPulled notes that a replica's content was taken. The first is the source.
+func (k *Keeper) setPulled(n ring.Partition, id ring.NodeID) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := &k.parts[n]
+	p.clean = true
+	if id != k.o.Self {
+		p.pulled = append(p.pulled, id)
+	}
+}
+
+// filled ends the filling.
+func (k *Keeper) filled(r *ring.Ring, n ring.Partition, horizon hlc.Timestamp) error {
+	err := k.change([]ring.Partition{n}, true, func(_ int, p *partition) {
+		p.filling, p.clean, p.pulled, p.because = false, false, nil, ""
+		p.agreed, p.collected = max(p.agreed, horizon), max(p.collected, horizon)
+	})
+	if err != nil {
+		return err
+	}
+	first, last := r.SlotRange(n)
+	k.o.Store.SetDeathHorizon(first, last, horizon)
+	k.o.Requests.SetFilled(n, true)
+	k.Metrics.Filling.Add(-1)
+	k.Metrics.Filled.Add(1)
+	k.o.Logger.Info().Uint16("partition", uint16(n)).Int64("left", k.Metrics.Filling.Load()).Msg("this node's copy is filled")
+	k.markHere(n, 0)
+	return nil
+}
