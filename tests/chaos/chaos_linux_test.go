@@ -84,6 +84,7 @@ func TestChaos(t *testing.T) {
 	if err := judgeRun(t, w, clients); err != nil {
 		t.Error(err)
 	}
+	t.Logf("after the last fault the nodes saw each other in %.1f s, and no hint was left after %.1f s", w.whole.Seconds(), w.level.Seconds())
 	report(t, faults, clients)
 	for _, err := range w.problems {
 		t.Error(err)

@@ -26,9 +26,11 @@ type world struct {
 	start time.Time
 
 	mu       sync.Mutex
-	story    []string     // guarded by mu
-	down     map[int]bool // guarded by mu; nodes that have been ended
-	problems []error      // guarded by mu
+	story    []string      // guarded by mu
+	down     map[int]bool  // guarded by mu; nodes that have been ended
+	problems []error       // guarded by mu
+	whole    time.Duration // from the end of the faults until the nodes saw each other; set by heal
+	level    time.Duration // and until no hint was left; set by heal
 }
 
 // newWorld starts the cluster, with its data in dir.
@@ -218,15 +220,18 @@ func (w *world) end(f fault) error {
 // node has what others kept for it.
 func (w *world) heal(ctx context.Context) error {
 	w.net.Heal()
+	healed := time.Now()
 	w.tell("everything is healed")
 	if err := lab.AwaitWhole(ctx, w.nodes); err != nil {
 		return err
 	}
 	w.tell("the nodes see each other")
+	w.whole = time.Since(healed)
 	if err := lab.AwaitHanded(ctx, w.nodes); err != nil {
 		return err
 	}
 	w.tell("no hint is left")
+	w.level = time.Since(healed)
 	return nil
 }
 
