@@ -35,8 +35,10 @@
 // # The table
 //
 // The gap is the longest time in which a client had no write, or read, succeed on
-// one of the six parts of its keys. In quiet it is about 12 ms. Requests over 100 ms
-// count whether they succeeded or not. Writes are lost when they were acknowledged,
+// one of the six parts of its keys. In quiet it is about 12 ms; "gap before" is the
+// longest before the fault: where it is much more, the machine is busy with other
+// things, and so are the other figures. Requests over 100 ms count whether they
+// succeeded or not. Writes are lost when they were acknowledged,
 // and are not there after everything is healed.
 package main
 

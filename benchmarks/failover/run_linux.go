@@ -97,7 +97,7 @@ func (b *bench) all(ctx context.Context) error {
 	}
 	describeMachine(ctx, os.Stdout)
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "fault\tsystem\tgap in writes\tgap in reads\tover 100 ms\terrors\tacknowledged\tlost\trequests")
+	fmt.Fprintln(table, "fault\tsystem\tgap before\tgap in writes\tgap in reads\tover 100 ms\terrors\tacknowledged\tlost\trequests")
 	for _, fault := range b.faults {
 		for _, s := range systems {
 			if !slices.Contains(b.systems, s.name) {
@@ -108,9 +108,9 @@ func (b *bench) all(ctx context.Context) error {
 			if err != nil {
 				return fmt.Errorf("%s of %s: %w", fault, s.name, err)
 			}
-			fmt.Fprintf(table, "%s\t%s\t%v\t%v\t%d\t%d\t%d\t%d\t%d\n", fault, s.name, m.writeGap.Round(time.Millisecond),
+			fmt.Fprintf(table, "%s\t%s\t%v\t%v\t%v\t%d\t%d\t%d\t%d\t%d\n", fault, s.name, m.quietGap.Round(time.Millisecond), m.writeGap.Round(time.Millisecond),
 				m.readGap.Round(time.Millisecond), m.slow, m.errors, m.acknowledged, m.lost, m.requests)
-			fmt.Fprintf(os.Stderr, "  gap in writes %v, in reads %v, %d over 100 ms, %d lost; errors: %v\n", m.writeGap.Round(time.Millisecond),
+			fmt.Fprintf(os.Stderr, "  gap before %v, in writes %v, in reads %v, %d over 100 ms, %d lost; errors: %v\n", m.quietGap.Round(time.Millisecond), m.writeGap.Round(time.Millisecond),
 				m.readGap.Round(time.Millisecond), m.slow, m.lost, m.texts)
 		}
 	}
@@ -137,7 +137,14 @@ func (b *bench) one(ctx context.Context, fault, name string, lost time.Duration,
 	}
 	defer s.close()
 	clients := work(s)
-	begun, err := suffer(ctx, fault, lost, network, s)
+	err = pass(ctx, warmUp)
+	for _, c := range clients {
+		c.suffers()
+	}
+	begun := time.Now()
+	if err == nil {
+		err = suffer(ctx, fault, lost, network, s)
+	}
 	for _, c := range clients {
 		m.add(c.finish())
 	}
@@ -153,31 +160,29 @@ func (b *bench) one(ctx context.Context, fault, name string, lost time.Duration,
 	return m, m.verify(s, clients)
 }
 
-// suffer lets a server be lost and come back. It returns when the fault began.
-func suffer(ctx context.Context, fault string, lost time.Duration, n *lab.Net, s system) (begun time.Time, err error) {
-	pass := func(d time.Duration) error {
-		select {
-		case <-time.After(d):
-			return nil
-		case <-ctx.Done():
-			return ctx.Err()
-		}
+// pass lets time go by.
+func pass(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
 	}
-	if err := pass(warmUp); err != nil {
-		return time.Now(), err
-	}
-	begun = time.Now()
+}
+
+// suffer lets a server be lost and come back.
+func suffer(ctx context.Context, fault string, lost time.Duration, n *lab.Net, s system) error {
 	var errs []error
 	v := s.victim()
 	switch fault {
 	case "kill":
 		v.Kill()
-		errs = append(errs, pass(lost), v.Start())
+		errs = append(errs, pass(ctx, lost), v.Start())
 	case "pause":
-		errs = append(errs, v.Signal(syscall.SIGSTOP), pass(lost), v.Signal(syscall.SIGCONT))
+		errs = append(errs, v.Signal(syscall.SIGSTOP), pass(ctx, lost), v.Signal(syscall.SIGCONT))
 	case "blackhole":
 		n.Around(v.Host, lab.Rule{Cut: true})
-		errs = append(errs, pass(lost))
+		errs = append(errs, pass(ctx, lost))
 		n.Heal()
 	case "restart":
 		patient, cancel := context.WithTimeout(ctx, lab.Patience)
@@ -185,9 +190,9 @@ func suffer(ctx context.Context, fault string, lost time.Duration, n *lab.Net, s
 		errs = append(errs, s.prepare(patient), v.Stop(patient), v.Start())
 	}
 	if err := errors.Join(errs...); err != nil {
-		return begun, err
+		return err
 	}
 	whole, cancel := context.WithTimeout(ctx, 2*lab.Patience)
 	defer cancel()
-	return begun, errors.Join(s.whole(whole), pass(afterwards))
+	return errors.Join(s.whole(whole), pass(ctx, afterwards))
 }

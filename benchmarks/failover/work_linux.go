@@ -33,6 +33,7 @@ type requester interface {
 type measure struct {
 	requests, acknowledged, errors, slow, lost int
 	writeGap, readGap                          time.Duration
+	quietGap                                   time.Duration // the longest before the fault, of reads and writes
 	texts                                      map[string]int // errors by their text
 	story                                      []event
 }
@@ -48,6 +49,7 @@ type event struct {
 func (m *measure) add(o measure) {
 	m.requests, m.acknowledged, m.errors, m.slow = m.requests+o.requests, m.acknowledged+o.acknowledged, m.errors+o.errors, m.slow+o.slow
 	m.writeGap, m.readGap = max(m.writeGap, o.writeGap), max(m.readGap, o.readGap)
+	m.quietGap = max(m.quietGap, o.quietGap)
 	if m.texts == nil {
 		m.texts = map[string]int{}
 	}
@@ -62,6 +64,7 @@ type worker struct {
 	number int
 	to     requester
 	stop   chan struct{} // closed by finish
+	fault  chan struct{} // closed by suffers
 	wg     sync.WaitGroup
 
 	m      measure
@@ -74,7 +77,7 @@ type worker struct {
 // work starts the clients.
 func work(s system) (clients []*worker) {
 	for i := range clientCount {
-		c := &worker{number: i, to: s.newClient(i), stop: make(chan struct{}), tags: tagsOfParts()}
+		c := &worker{number: i, to: s.newClient(i), stop: make(chan struct{}), fault: make(chan struct{}), tags: tagsOfParts()}
 		c.m.texts = map[string]int{}
 		clients = append(clients, c)
 		c.wg.Go(c.run)
@@ -96,6 +99,9 @@ func tagsOfParts() (tags [parts]string) {
 	return tags
 }
 
+// suffers tells the client that what comes is to be measured.
+func (c *worker) suffers() { close(c.fault) }
+
 // finish ends the client's work.
 func (c *worker) finish() measure {
 	close(c.stop)
@@ -112,8 +118,12 @@ func (c *worker) run() {
 			c.last[i][j] = time.Now()
 		}
 	}
-	for {
+	for fault := c.fault; ; {
 		select {
+		case <-fault:
+			fault = nil
+			c.m = measure{quietGap: max(c.m.writeGap, c.m.readGap), acknowledged: c.m.acknowledged, texts: map[string]int{}}
+			continue
 		case <-c.stop:
 			for part := range parts {
 				c.note(0, part, time.Now())
