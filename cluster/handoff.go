@@ -24,6 +24,8 @@ type handoff struct {
 
 	mu      sync.Mutex
 	running map[ring.NodeID]bool // guarded by mu: a pass is under way
+	// aged is when hints of nodes that are away were last looked through for age.
+	aged map[ring.NodeID]time.Time // guarded by mu
 	// marked are partitions of which a replica may miss what no hint stands for.
 	marked map[ring.Partition]bool // guarded by mu
 	lost   uint64                  // guarded by mu: hints dropped and not yet told of
@@ -32,6 +34,9 @@ type handoff struct {
 const (
 	// handoffEvery is how often it is looked for hints whose time has come.
 	handoffEvery = time.Second
+	// agedEvery is how often hints are looked through for their age: all of them
+	// are read each time.
+	agedEvery = time.Minute
 	// handoffJitter bounds by how much nodes begin apart that find the same node
 	// back.
 	handoffJitter = 400 * time.Millisecond
@@ -43,6 +48,7 @@ const (
 func (n *Node) openHints() error {
 	h := &n.handoff
 	h.news, h.counted = make(chan struct{}, 1), make(chan struct{})
+	h.aged = make(map[ring.NodeID]time.Time)
 	h.running, h.marked = make(map[ring.NodeID]bool), make(map[ring.Partition]bool)
 	n.hints = hint.New(store{n.db}, hint.Options{MaxBytes: n.o.HintBytes, MaxAge: n.o.HintAge, Now: n.o.Now, Dropped: n.hintDropped})
 	snapshot := n.db.NewSnapshot()
@@ -191,13 +197,17 @@ func (n *Node) begins(id ring.NodeID) bool {
 	}
 	// Of nodes that are away only what has outlived its time is looked for; that
 	// is not urgent.
-	if r.Member(id) != nil && !n.promptly(id) && !n.hintsAge(id) {
+	away := r.Member(id) != nil && !n.promptly(id)
+	if away && !n.hintsAge(id) {
 		return false
 	}
 	n.handoff.mu.Lock()
 	defer n.handoff.mu.Unlock()
-	if n.handoff.running[id] {
+	if n.handoff.running[id] || away && time.Since(n.handoff.aged[id]) < agedEvery {
 		return false
+	}
+	if away {
+		n.handoff.aged[id] = time.Now()
 	}
 	n.handoff.running[id] = true
 	return true
@@ -371,11 +381,13 @@ func (t *endTask) Keep() {}
 // Apply implements replica.Task. The last hint of a key takes a copy with it that
 // is none of this node's own.
 func (t *endTask) Apply(s *replica.Scratch) ([]byte, error) {
-	if !bytes.Equal(s.Record(), t.done.Object) {
+	foreign := !t.ring.Holds(t.ring.PartitionOf(t.done.Key.Token), t.n.id.Node)
+	// A key that is written all the time is never what was sent. What came since
+	// without being missed by the target is no business of this hint.
+	if !bytes.Equal(s.Record(), t.done.Object) && (foreign || t.n.hints.Adds(t.done.Target) != t.done.Adds) {
 		t.stays = true
 		return nil, nil
 	}
-	foreign := !t.ring.Holds(t.ring.PartitionOf(t.done.Key.Token), t.n.id.Node)
 	if foreign {
 		for _, id := range t.n.hints.Targets() {
 			if id == t.done.Target {

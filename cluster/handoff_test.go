@@ -74,7 +74,7 @@ func (n *Node) done(t *testing.T, k replica.Key, target ring.NodeID) hint.Done {
 	if err != nil {
 		t.Fatal(err)
 	}
-	return hint.Done{Hint: page[0], Object: object}
+	return hint.Done{Hint: page[0], Object: object, Adds: n.hints.Adds(target)}
 }
 
 // A copy that is none of the node's own goes with its last hint, unless it was

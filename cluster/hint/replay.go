@@ -20,8 +20,9 @@ type Host interface {
 	Holder(h *Hint) (to ring.NodeID, gone, ok bool)
 	// Send brings a batch to a node, which answers with an Answer.
 	Send(ctx context.Context, to ring.NodeID, batch []byte) (answer []byte, err error)
-	// End ends hints whose objects are held, unless they changed meanwhile, and
-	// with the last hint of a key the copy of who is no replica of it.
+	// End ends hints whose objects are held, unless they changed and the target
+	// missed something meanwhile, and with the last hint of a key the copy of who
+	// is no replica of it.
 	End(done []Done) (ended int, err error)
 }
 
@@ -29,6 +30,7 @@ type Host interface {
 type Done struct {
 	Hint
 	Object []byte // as it was sent
+	Adds   uint64 // of the target (see Store.Adds), before it was read
 	Gone   bool   // it was not the target that got it
 }
 
@@ -139,13 +141,17 @@ func (r *Replayer) fill(b *batch, page []Hint) []Hint {
 			r.stays(h.Made, nil)
 			continue
 		}
+		adds := r.store.Adds(r.target)
 		object, err := r.host.Read(&h)
 		if err != nil {
 			r.stays(h.Made, err)
 			continue
 		}
+		if len(b.done) > 0 && len(b.body)+len(object) > maxBatch {
+			return append([]Hint{h}, page...) // alone, if it is large
+		}
 		b.to = to
-		b.done = append(b.done, Done{Hint: h, Object: object, Gone: gone})
+		b.done = append(b.done, Done{Hint: h, Object: object, Adds: adds, Gone: gone})
 		if to != 0 && len(object) > 0 { // else there is nothing to send
 			b.body = AppendItem(b.body, &Item{h.Key, object})
 		}

@@ -71,6 +71,7 @@ type target struct {
 	oldest  time.Time // no hint was made before; zero when it is not known
 	dropped uint64
 	sent    uint64
+	adds    uint64 // calls of Add
 	// doubts are hints of which it is not known whether they were there before.
 	doubts int
 	recent *tally // what has changed since a snapshot that is being counted; else nil
@@ -122,6 +123,9 @@ func (s *Store) of(id ring.NodeID) *target {
 // Whether a hint is there is asked of memory only. Where that is not enough the
 // hint is written in any case, and counted by a Recount.
 func (s *Store) Add(beside []replica.Record, id ring.NodeID, k replica.Key, size int) ([]replica.Record, bool) {
+	s.mu.Lock()
+	s.of(id).adds++
+	s.mu.Unlock()
 	name := AppendKey(nil, id, k)
 	_, found, ready, err := s.engine.TryGet(nil, name)
 	if found && ready && err == nil {
@@ -156,6 +160,14 @@ func (s *Store) Undo(id ring.NodeID) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	s.of(id).doubts++
+}
+
+// Adds returns how often something was missed by a target, be there a hint already.
+// While it does not change, a hint that is there stands for nothing newer.
+func (s *Store) Adds(id ring.NodeID) uint64 {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.of(id).adds
 }
 
 // Has reports whether there is a hint of a key for a node; ready is false when
