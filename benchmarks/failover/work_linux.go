@@ -33,7 +33,7 @@ type requester interface {
 type measure struct {
 	requests, acknowledged, errors, slow, lost int
 	writeGap, readGap                          time.Duration
-	quietGap                                   time.Duration // the longest before the fault, of reads and writes
+	quietGap                                   time.Duration  // the longest before the fault, of reads and writes
 	texts                                      map[string]int // errors by their text
 	story                                      []event
 }
