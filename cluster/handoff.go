@@ -46,6 +46,7 @@ const (
 
 // openHints begins to keep hints, and counts those there are.
 func (n *Node) openHints() error {
+	n.load.begin()
 	h := &n.handoff
 	h.news, h.counted = make(chan struct{}, 1), make(chan struct{})
 	h.aged = make(map[ring.NodeID]time.Time)

@@ -14,7 +14,7 @@ import (
 
 // load is what keeps this node busy, as it finds itself, by the clock of watch.
 type load struct {
-	requests atomic.Int64 // of clients and other nodes' clients, a second
+	requests atomic.Int64 // on keys, of clients and of other nodes, a second
 	late     atomic.Int64 // nanoseconds that the last rounds came late, the latest weighing most
 	strained atomic.Int64 // until when the node is short of processor time, Unix nanoseconds
 
@@ -36,6 +36,9 @@ func (l *load) now() hint.Load {
 	return hint.Load{Requests: float64(l.requests.Load()), Late: time.Duration(l.late.Load())}
 }
 
+// begin has the node count as busy before the first round: it may just be back.
+func (l *load) begin() { l.requests.Store(1000) }
+
 // note takes a round's time and the number of requests so far, and returns how
 // late the round was.
 func (l *load) note(now time.Time, requests uint64, every time.Duration) (late time.Duration) {
@@ -55,7 +58,7 @@ func (l *load) note(now time.Time, requests uint64, every time.Duration) (late t
 func (n *Node) measure() {
 	m := &n.coord.Metrics
 	now := time.Now()
-	late := n.load.note(now, m.Reads.Load()+m.Writes.Load()+m.Forwards.Load(), watchEvery)
+	late := n.load.note(now, m.Reads.Load()+m.Writes.Load()+m.Served.Load(), watchEvery)
 	was := n.load.strained.Load() > now.UnixNano()
 	if late >= strainedAfter {
 		n.load.strained.Store(now.Add(strainedFor).UnixNano())

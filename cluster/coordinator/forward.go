@@ -23,6 +23,7 @@ func (c *Coordinator) submitWrite(v *view, r *Request) {
 		c.refuse(r, ErrLevel)
 		return
 	}
+	c.Metrics.Writes.Add(1)
 	now := time.Now()
 	c.route(r, r.Key, r.Args, route{v: v, token: token, part: part, levels: levels, now: now, deadline: now.Add(timeout)}, ErrNoQuorum)
 }

@@ -9,6 +9,7 @@ import (
 type Metrics struct {
 	Writes, Reads   atomic.Uint64 // coordinated here
 	Forwards        atomic.Uint64 // writes sent to another soft primary
+	Served          atomic.Uint64 // requests of other nodes on keys
 	NoQuorum        atomic.Uint64
 	Timeouts        atomic.Uint64
 	Overloaded      atomic.Uint64

@@ -40,6 +40,7 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 		c.reject(from, m, wire.WrongEpoch, "")
 		return
 	}
+	c.Metrics.Served.Add(1)
 	switch m.Kind {
 	case wire.Write:
 		c.acceptWrite(v, from, m)

@@ -19,6 +19,7 @@ func clusterSampler(n *cluster.Node) admin.Sampler {
 			{"requests_writes_total", "Writes coordinated here.", m.Writes.Load()},
 			{"requests_reads_total", "Reads coordinated here.", m.Reads.Load()},
 			{"requests_forwarded_total", "Writes sent to another soft primary.", m.Forwards.Load()},
+			{"requests_served_total", "Requests of other nodes on keys.", m.Served.Load()},
 			{"requests_noquorum_total", "Requests refused because too few replicas were reachable.", m.NoQuorum.Load()},
 			{"requests_timeout_total", "Requests not answered by enough replicas in time.", m.Timeouts.Load()},
 			{"requests_overloaded_total", "Requests refused because a queue was full.", m.Overloaded.Load()},
