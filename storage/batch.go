@@ -16,6 +16,8 @@ type Batch struct {
 	// ranges counts the range deletions among them, which need a new read state.
 	ranges int
 	err    error
+	// Urgent has the batch taken on a full disk too, as long as the reserve lasts (Options.Reserve); see DB.SetUrgent.
+	Urgent bool
 }
 
 // Set adds that key has the value. Both are copied.

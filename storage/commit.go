@@ -129,7 +129,7 @@ func (d *DB) writeInTurn(target uint64) error {
 // every commit trying too would only load it.
 func (d *DB) writeUnlessRefused() error {
 	d.mu.Lock()
-	if err := d.refused; err != nil {
+	if err := d.refused; err != nil && !d.reserve.spending.Load() {
 		d.mu.Unlock()
 		return err
 	}
@@ -172,6 +172,7 @@ func (d *DB) writeBacklog() error {
 	}
 	t.backlog = slices.Delete(t.backlog, 0, done)
 	if err != nil {
+		d.reserve.spending.Store(false)
 		return d.refuse(err)
 	}
 	return nil

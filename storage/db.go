@@ -68,6 +68,7 @@ type DB struct {
 	compactor compactor
 	doctor    doctor
 	scrub     scrubber
+	reserve   reserve
 	metrics   counters
 
 	// quit is closed by Close to end the goroutines, which background counts.
@@ -134,10 +135,12 @@ func Open(dir string, o Options) (*DB, error) {
 	d.keeper.signal = newSignal()
 	d.doctor.signal = newSignal()
 	d.compactor.init()
+	d.openReserve()
 	if err := d.recover(); err != nil {
 		d.closeFiles()
 		return nil, fmt.Errorf("open engine in %s: %w", dir, err)
 	}
+	d.beginFull()
 	d.start()
 	return d, nil
 }

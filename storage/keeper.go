@@ -86,12 +86,19 @@ func (d *DB) runKeeper() {
 	defer retry.Stop()
 	// waiting says that the timer runs. Kicks meanwhile make a full disk's tries neither more nor less frequent.
 	waiting := true
+	if d.WriteError() == nil {
+		if err := d.keepReserve(); err != nil {
+			d.logger.Warn().Err(err).Msg("there is no room for the reserve")
+		}
+	}
 	for {
 		d.keeper.sweep(d)
 		err := d.prepareNext()
 		if err != nil {
+			d.reserve.spending.Store(false)
 			d.refuse(err)
 		}
+		d.spendReserve()
 		d.flushDropped()
 		if !waiting && (err != nil || d.isFull()) {
 			retry.Reset(retryInterval)
@@ -111,7 +118,7 @@ func (d *DB) runKeeper() {
 // prepareNext makes the log and the memtable of the next rotation unless they are there.
 func (d *DB) prepareNext() error {
 	d.mu.Lock()
-	needed := d.next.log == nil && d.refused == nil
+	needed := d.next.log == nil && (d.refused == nil || d.reserve.spending.Load())
 	d.mu.Unlock()
 	if !needed {
 		return nil
@@ -177,19 +184,24 @@ func (d *DB) tryFullDisk() {
 	if !d.isFull() {
 		return
 	}
-	if err := d.probe(); err != nil {
+	if err := d.probe(probeSize + d.missingReserve()); err != nil {
+		d.spendRest()
 		d.logger.Debug().Err(err).Msg("the disk is still full")
 		return
 	}
 	<-d.turn.token
 	err := d.writePending()
 	d.turn.token <- struct{}{}
+	if err == nil {
+		err = d.keepReserve()
+	}
 	if err != nil {
 		return
 	}
 	d.mu.Lock()
 	if errors.Is(d.refused, ErrFull) {
 		d.refused = nil
+		d.reserve.spending.Store(false)
 		d.logger.Info().Msg("the disk has room again, writes are taken")
 	}
 	d.room.Broadcast()
@@ -198,14 +210,14 @@ func (d *DB) tryFullDisk() {
 	d.compactor.kick()
 }
 
-// probe finds out whether a file of probeSize can be made.
-func (d *DB) probe() error {
+// probe finds out whether a file of a size can be made.
+func (d *DB) probe(size int64) error {
 	name := d.name("PROBE.tmp")
 	f, err := d.fs.Create(name)
 	if err != nil {
 		return err
 	}
-	err = f.Preallocate(probeSize)
+	err = f.Preallocate(size)
 	if closed := f.Close(); err == nil {
 		err = closed
 	}

@@ -63,6 +63,9 @@ type Options struct {
 	Logger zerolog.Logger
 	// ScrubPeriod is the time within which everything at rest is verified once; 0 verifies nothing by itself.
 	ScrubPeriod time.Duration
+	// Reserve is the room that is kept on the disk for deletions, and for opening the engine, when the disk is full; at most
+	// an eighth of what is free when it is made. 0 keeps none.
+	Reserve int64
 	// OnDamage, when set, is told of tables that were found damaged, after the tree goes on without what is lost of them.
 	// It is called from Open and from one goroutine of the engine, and must not call the engine.
 	OnDamage func(Damage)

@@ -149,7 +149,12 @@ func (d *DB) begin(r *replay) error {
 		c.edit.Added = append(c.edit.Added, t.Table)
 	}
 	replayed := d.active.sums
-	replayed.addTo(&c.edit)
+	if n := len(r.held); n > 0 {
+		// What was replayed stays in the logs until it is flushed.
+		c.edit = manifest.Edit{Log: r.held[n-1].log}
+	} else {
+		replayed.addTo(&c.edit)
+	}
 	number := d.nextFile.Add(1) - 1
 	c.edit.Next = d.nextFile.Load()
 	if err := d.tree.sum.Apply(&c.edit); err != nil {
@@ -164,13 +169,17 @@ func (d *DB) begin(r *replay) error {
 		}
 		return err
 	}
-	d.active = d.emptyMemory(d.sums.newLayer())
+	if len(r.held) == 0 {
+		d.active = d.emptyMemory(d.sums.newLayer())
+	}
 	d.active.log = w.Number()
 	s := d.state.Load()
-	d.publish(d.active, nil, s.version, s.ranges)
+	d.publish(d.active, r.held, s.version, s.ranges)
 	c.edit.Inexact = nil // known already
 	d.install(&c)
-	d.foldSums(replayed)
+	if len(r.held) == 0 {
+		d.foldSums(replayed)
+	}
 	d.seq = r.last
 	d.visible.Store(r.last)
 	d.written.Store(r.last)
@@ -233,7 +242,9 @@ func (d *DB) removeUnknown(f fileSet) {
 		}
 	}
 	for _, n := range f.logs {
-		d.keeper.remove(d.name(logName(n)))
+		if len(d.state.Load().immutable) == 0 || n < d.tree.sum.Log {
+			d.keeper.remove(d.name(logName(n)))
+		}
 	}
 	for _, name := range f.others {
 		d.keeper.remove(d.name(name))

@@ -21,6 +21,11 @@ type replay struct {
 	builder builder
 	writing bool
 	result  chan error
+	// inMemory has what is replayed stay in memory, because the disk has no room for tables of it: held are the memories, one
+	// a log, newest first, which are flushed when there is room. log is the one being replayed.
+	inMemory bool
+	held     []*memory
+	log      uint64
 
 	progress progress
 }
@@ -39,8 +44,10 @@ func (r *replay) run(numbers []uint64) error {
 	if err := r.progress.begin(r.db, numbers); err != nil {
 		return err
 	}
+	r.inMemory = r.noRoom()
 	err := r.replay(numbers)
 	if err == nil {
+		r.hold()
 		err = r.spill(0)
 	}
 	if failed := r.wait(); err == nil {
@@ -102,6 +109,10 @@ func (r *replay) record(part *logPart, i int, numbers []uint64) (more bool, err 
 		return false, corrupt.New(name, at, "a record of format %d begins with operation %d where %d is due",
 			record.Format, record.First, r.last+1)
 	}
+	if r.log != part.number {
+		r.hold()
+		r.log = part.number
+	}
 	if r.last, err = d.insert(d.active, r.last, record.Payload); err != nil {
 		return false, corrupt.New(name, at, "%v", err)
 	}
@@ -138,7 +149,7 @@ func (r *replay) cut(tail wal.Tail, later []uint64, damage error) error {
 // spill has the replayed operations written to tables when they take more than limit bytes.
 func (r *replay) spill(limit int64) error {
 	d := r.db
-	if d.active.table.Len() == 0 || d.active.table.Bytes() <= limit {
+	if r.inMemory || d.active.table.Len() == 0 || d.active.table.Bytes() <= limit {
 		return nil
 	}
 	if err := r.wait(); err != nil {
@@ -156,6 +167,25 @@ func (r *replay) spill(limit int64) error {
 		r.result <- err
 	})
 	return nil
+}
+
+// noRoom reports whether the disk may have too little room for what is to be replayed.
+func (r *replay) noRoom() bool {
+	free, err := r.db.fs.Free(r.db.dir)
+	return err == nil && free < r.progress.total+openRoom
+}
+
+// hold makes the memory of the log before an immutable one that waits for its flush, if the replay stays in memory.
+func (r *replay) hold() {
+	d := r.db
+	if !r.inMemory || r.log == 0 {
+		return
+	}
+	d.active.log, d.active.last = r.log, r.last
+	r.held = append([]*memory{d.active}, r.held...)
+	d.active = d.emptyMemory(d.sums.newLayer())
+	s := d.state.Load()
+	d.publish(d.active, r.held, s.version, s.ranges)
 }
 
 // write writes a memtable to tables.

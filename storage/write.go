@@ -55,7 +55,7 @@ func (d *DB) write(op wal.OpKind, kind entry.Kind, key, value []byte, delta uint
 		leaf = leafOf(key)
 	}
 	d.mu.Lock()
-	if err := d.makeRoom(len(key) + len(value)); err != nil {
+	if err := d.makeRoom(len(key)+len(value), op == wal.OpDelete); err != nil {
 		d.mu.Unlock()
 		return 0, err
 	}
@@ -83,7 +83,7 @@ func (d *DB) Apply(b *Batch) (LSN, error) {
 	if b.count == 0 {
 		return LSN(d.seq), nil
 	}
-	if err := d.makeRoom(len(b.ops)); err != nil {
+	if err := d.makeRoom(len(b.ops), b.Urgent || b.count == b.ranges); err != nil {
 		return 0, err
 	}
 	d.pending.record = append(d.pending.record, b.ops...)
@@ -161,15 +161,16 @@ func (d *DB) advance(seq uint64) {
 }
 
 // makeRoom returns when an operation of about size bytes may be written: there is room in the active memtable, or a new
-// one took its place. The caller holds mu, which is given up while a writer has to wait for flushes.
-func (d *DB) makeRoom(size int) error {
+// one took its place. An urgent one may use the reserve of a full disk. The caller holds mu, which is given up while a writer
+// has to wait for flushes.
+func (d *DB) makeRoom(size int, urgent bool) error {
 	if d.refused == nil && len(d.pending.record) < segmentSize && d.active.table.Bytes()+int64(size) <= d.options.MemtableSize {
 		return nil
 	}
 	var since time.Time
 	for {
 		switch {
-		case d.refused != nil:
+		case d.refused != nil && !(urgent && d.reserve.spending.Load()):
 			return d.refused
 		case d.active.last == 0 || d.active.table.Bytes()+int64(size) <= d.options.MemtableSize:
 			if len(d.pending.record) >= segmentSize {
@@ -182,6 +183,8 @@ func (d *DB) makeRoom(size int) error {
 		case d.next.log != nil && len(d.state.Load().immutable) < d.options.MaxImmutable:
 			d.rotate()
 			continue
+		case d.refused != nil:
+			return d.refused // nothing is flushed while the disk is full
 		}
 		if since.IsZero() {
 			since = time.Now()
