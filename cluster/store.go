@@ -6,6 +6,7 @@ import (
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/replica"
+	"kvstore/cluster/version"
 	"kvstore/storage"
 	"kvstore/storage/vfs"
 )
@@ -40,10 +41,21 @@ func (s store) GetLeft(dst, key []byte) ([]byte, bool, error) {
 }
 
 func (s store) Set(key, value []byte, delta uint64) error {
-	if _, err := s.db.SetSum(key, value, delta); err != nil {
+	_, err := s.db.SetSum(key, value, delta)
+	if errors.Is(err, storage.ErrFull) && deletes(value) {
+		_, err = s.db.SetUrgent(key, value, delta)
+	}
+	if err != nil {
 		return storeError(err)
 	}
 	return nil
+}
+
+// deletes reports whether an object deletes its key. Such are written on a full
+// disk too, while the reserve lasts: they are what makes room.
+func deletes(object []byte) bool {
+	_, kind, _, err := version.PeekNewest(object)
+	return err == nil && kind == version.Tombstone
 }
 
 func (s store) Delete(key []byte, delta uint64) error {
@@ -69,7 +81,12 @@ func (s store) Apply(c *replica.Change) error {
 			b.Set(r.Key, r.Value)
 		}
 	}
-	if _, err := s.db.Apply(&b); err != nil {
+	_, err := s.db.Apply(&b)
+	if errors.Is(err, storage.ErrFull) && (c.Remove || deletes(c.Value)) {
+		b.Urgent = true
+		_, err = s.db.Apply(&b)
+	}
+	if err != nil {
 		return storeError(err)
 	}
 	return nil

@@ -163,7 +163,7 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		Storage: storage.Options{
 			Fsync: syncPolicy(c.Storage.Fsync), Compression: c.Storage.Compression,
 			MemtableSize: int64(c.Storage.MemtableSize), CacheSize: int64(c.Storage.CacheSize),
-			ScrubPeriod: c.Storage.ScrubPeriod, Logger: log,
+			ScrubPeriod: c.Storage.ScrubPeriod, Reserve: diskReserve, Logger: log,
 		},
 		Name: c.Node.Name, DC: c.Node.DC, Rack: c.Node.Rack, Weight: c.Node.Weight,
 		ClusterName: c.Cluster.Name, Gossip: c.Cluster.Gossip, RPC: c.Cluster.RPC, Client: c.ClientAddress(),
@@ -174,6 +174,9 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		MaxValue: int(c.Server.MaxValue), Ops: ops, Logger: log,
 	}, nil
 }
+
+// diskReserve is the room that the engine keeps for a full disk: some hundred thousand deletions.
+const diskReserve = 64 << 20
 
 func syncPolicy(name string) storage.SyncPolicy {
 	for _, p := range []storage.SyncPolicy{storage.SyncAlways, storage.SyncNever} {
