@@ -12,7 +12,8 @@ import (
 // events is the node as the transport and gossip see it.
 type events Node
 
-// Receive implements rpc.Handler.
+// Receive implements rpc.Handler. Event loops call it, so nothing in it may wait:
+// what reads the disk is parked, what takes long gets a goroutine.
 func (e *events) Receive(from ring.NodeID, m *wire.Message) {
 	n := (*Node)(e)
 	if !n.isWired.Load() {

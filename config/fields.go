@@ -90,7 +90,7 @@ func Fields() []Field {
 			Doc: "Replies waiting for a client that does not read them. One more byte and the connection is closed. A connection runs no new commands while 1 MiB of its replies wait, and is closed when its client takes none of them for 60s: only the large replies of commands already under way reach this limit.",
 			at:  func(c *Config) value { return size{&c.Server.OutputLimit, 1 * MiB, 64 * GiB} }},
 		{Key: "server.loops", Default: "0",
-			Doc: "Event loops that serve the connections. 0 chooses by the number of cores.",
+			Doc: "Event loops that serve the connections of clients and other nodes. 0 chooses by the number of cores.",
 			at:  func(c *Config) value { return whole{p: &c.Server.Loops, min: 0, max: 256} }},
 		{Key: "server.tls_cert", Default: "",
 			Doc: "PEM file of the certificate chain. With server.tls_key it makes server.listen speak TLS only.",

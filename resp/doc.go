@@ -15,7 +15,9 @@
 // # Turns
 //
 // A turn is one batch of work of one event loop: all sockets that were ready
-// together, and all Work posted meanwhile. Sessions mark themselves with
+// together, and all Work posted meanwhile. Loops may also read connections that
+// are no clients': Loops.Watch, by which other nodes' messages are served in the
+// same turns. Sessions mark themselves with
 // Conn.Touch; at the end of the turn the loop calls Events.EndTurn once, which
 // hands the log to the kernel and sends what was gathered for other nodes, and
 // only then Session.Flush of every touched session. So one write to the log
