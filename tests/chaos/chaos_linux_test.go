@@ -122,6 +122,9 @@ func judgeRun(t *testing.T, w *world, clients []*client) error {
 	}
 	keys := byKey(history)
 	names := slices.Sorted(maps.Keys(keys))
+	if err := awaitLevel(t, w, names); err != nil {
+		return err
+	}
 	end, err := readAll(lab.Addresses(w.nodes), names, "all")
 	if err != nil {
 		return err
@@ -140,6 +143,30 @@ func judgeRun(t *testing.T, w *world, clients []*client) error {
 		t.Errorf("VIOLATION: %s", text)
 	}
 	return nil
+}
+
+// awaitLevel waits until replicas say the same of every key, each asked alone. They
+// find out by comparing; no read brings them level.
+func awaitLevel(t *testing.T, w *world, keys []string) error {
+	begun, differed := time.Now(), -1
+	for {
+		differing, err := spread(lab.Addresses(w.nodes), keys)
+		if err != nil {
+			return err
+		}
+		if differed < 0 {
+			differed = len(differing)
+		}
+		if len(differing) == 0 {
+			t.Logf("replicas differed in %d keys when no hint was left, and in none after %.1f s", differed, time.Since(begun).Seconds())
+			return nil
+		}
+		if time.Since(begun) > healWithin {
+			return fmt.Errorf("replicas still differ in %d keys after %v, such as %q", len(differing), healWithin, differing[:min(5, len(differing))])
+		}
+		keys = differing // what is level stays so
+		time.Sleep(10 * lab.Pause)
+	}
 }
 
 // report prints what the run was.

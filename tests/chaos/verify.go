@@ -138,6 +138,29 @@ func lastRead(key string, ops []*op, found state) *op {
 	return &op{client: len(ops), node: -1, command: "get", key: key, call: last + 1, end: last + 2, outcome: acknowledged, reply: found}
 }
 
+// spread finds the keys of which nodes, each asked alone (R=ONE), say different
+// things.
+func spread(addresses, keys []string) (differing []string, err error) {
+	var first map[string]state
+	found := map[string]bool{}
+	for i, address := range addresses {
+		alone, err := readAll([]string{address}, keys, "one")
+		if err != nil {
+			return nil, err
+		}
+		if i == 0 {
+			first = alone
+			continue
+		}
+		for key, s := range alone {
+			if s != first[key] {
+				found[key] = true
+			}
+		}
+	}
+	return slices.Sorted(maps.Keys(found)), nil
+}
+
 // differ compares what one node says alone with what all said.
 func differ(node string, end, alone map[string]state) (violations []string) {
 	for _, key := range slices.Sorted(maps.Keys(alone)) {
