@@ -42,8 +42,9 @@
 // # The end
 //
 // All faults are healed, the nodes see each other again, and hints are handed over.
-// Then each key is read at R=ALL, everything is checked, and each replica alone
-// (R=ONE) must say the same.
+// Then replicas have to become level by themselves: every node, asked alone (R=ONE),
+// must say the same of every key. Each key is read at R=ALL, everything is checked,
+// and each replica alone must say the same still.
 //
 // What is printed is the number of operations and of faults of each kind, the unknown
 // outcomes, and the longest time that a client had no operation succeed. A run that
