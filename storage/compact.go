@@ -194,6 +194,7 @@ func tablesOf(tables []*table, files []compaction.File) []*table {
 
 // perform runs a job against the state it was chosen from.
 func (d *DB) perform(j *job, s *readState) error {
+	began := time.Now()
 	c := change{edit: manifest.Edit{Unranged: j.unranged}}
 	if j.move {
 		c.moved, c.movedTo = j.inputs[0], j.output
@@ -228,6 +229,9 @@ func (d *DB) perform(j *job, s *readState) error {
 	}
 	if err := d.apply(c); err != nil {
 		return err
+	}
+	if len(c.added) > 0 && j.level == 0 && j.output > 0 {
+		d.drained(j.inputs[:j.upper], time.Since(began))
 	}
 	d.metrics.compactions.Add(1)
 	d.logger.Debug().Int("level", j.level).Int("output", j.output).Int("tables", len(j.inputs)).

@@ -214,7 +214,7 @@ func TestGroupCommit(t *testing.T) {
 func waitPrepared(db *DB) {
 	db.mu.Lock()
 	defer db.mu.Unlock()
-	for db.next.log == nil {
+	for len(db.next) < preparedAhead {
 		db.room.Wait()
 	}
 }
@@ -365,8 +365,8 @@ func TestWritersWaitForFlushes(t *testing.T) {
 		}
 		close(hold)
 		<-done
-		if m := db.Metrics(); m.StallTime < 3*time.Second {
-			t.Errorf("stalled for %v", m.StallTime)
+		if m := db.Metrics(); m.Delays == 0 || m.StallTime+m.DelayTime < 3*time.Second || m.LongestStall < 2*time.Second {
+			t.Errorf("stalled for %v, %v of it at once, after %d delays of %v", m.StallTime, m.LongestStall, m.Delays, m.DelayTime)
 		}
 		if err := db.Close(); err != nil {
 			t.Fatal(err)

@@ -45,7 +45,7 @@ type DB struct {
 	// The rest of the block stands under mu. seq is the last sequence number given out.
 	seq     uint64
 	active  *memory
-	next    prepared
+	next    []prepared
 	pending segment
 	sealed  []segment
 	// refused is why writes are refused, nil when they are not.
@@ -54,6 +54,8 @@ type DB struct {
 	forGood bool
 	closed  bool
 	sums    sums
+	// backpressure delays writers whom the background work cannot follow.
+	backpressure backpressure
 	// snapshots counts the open snapshots by sequence number.
 	snapshots map[uint64]int
 
@@ -64,6 +66,8 @@ type DB struct {
 	tree    tree
 	keeper  keeper
 	flusher signal
+	// preparer wakes the goroutine that prepares rotations.
+	preparer signal
 	// compactor is shared by the compaction workers.
 	compactor compactor
 	doctor    doctor
@@ -76,7 +80,7 @@ type DB struct {
 	background sync.WaitGroup
 }
 
-// prepared is the log and the memtable that the next rotation puts in place.
+// prepared is the log and the memtable that a rotation puts in place.
 type prepared struct {
 	log   *wal.Writer
 	table *memtable.Table
@@ -123,16 +127,18 @@ func Open(dir string, o Options) (*DB, error) {
 	}
 	d := &DB{
 		dir: dir, options: o, fs: o.FS, logger: o.Logger, lock: lock,
-		cache:     cache.New(o.CacheSize),
-		snapshots: map[uint64]int{},
-		turn:      logTurn{token: newToken()},
-		syncer:    syncer{signal: newSignal()},
-		tree:      tree{token: newToken()},
-		flusher:   newSignal(),
-		quit:      make(chan struct{}),
+		cache:        cache.New(o.CacheSize),
+		snapshots:    map[uint64]int{},
+		backpressure: newBackpressure(&o),
+		turn:         logTurn{token: newToken()},
+		syncer:       syncer{signal: newSignal()},
+		tree:         tree{token: newToken()},
+		flusher:      newSignal(),
+		quit:         make(chan struct{}),
 	}
 	d.room.L = &d.mu
 	d.keeper.signal = newSignal()
+	d.preparer = newSignal()
 	d.doctor.signal = newSignal()
 	d.compactor.init()
 	d.openReserve()
@@ -148,6 +154,7 @@ func Open(dir string, o Options) (*DB, error) {
 // start starts the goroutines. All end when quit is closed.
 func (d *DB) start() {
 	d.background.Go(d.runSyncer)
+	d.background.Go(d.runPreparer)
 	d.background.Go(d.runKeeper)
 	d.background.Go(d.runFlusher)
 	d.background.Go(d.runDoctor)
@@ -215,8 +222,8 @@ func (d *DB) closeFiles() {
 	}
 	d.states.Wait()
 	d.keeper.sweep(d)
-	if d.next.table != nil {
-		d.next.table.Free()
+	for _, p := range d.next {
+		p.table.Free()
 	}
 	closers := []io.Closer{}
 	for _, w := range d.openLogs() {
@@ -236,10 +243,13 @@ func (d *DB) closeFiles() {
 // openLogs returns the logs that are open: what a failed disk did not take may belong to logs that were never written.
 func (d *DB) openLogs() []*wal.Writer {
 	logs := slices.Clone(d.turn.open)
-	for _, s := range slices.Concat(d.turn.backlog, d.sealed, []segment{d.pending, {log: d.next.log}}) {
+	for _, s := range slices.Concat(d.turn.backlog, d.sealed, []segment{d.pending}) {
 		if s.log != nil && !slices.Contains(logs, s.log) {
 			logs = append(logs, s.log)
 		}
+	}
+	for _, p := range d.next {
+		logs = append(logs, p.log)
 	}
 	return logs
 }

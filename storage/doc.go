@@ -7,7 +7,8 @@
 // and publishes that number: from here on every reader sees it. Nothing has touched the disk. Commit swaps the pending
 // record for an empty one and hands it to the kernel with one write, checksum and all; who answers a client calls it
 // before. When the memtable is full it becomes immutable, and one that was prepared ahead, with a log file of its own,
-// takes its place. The flusher writes the immutable one to a table of level 0, records that in the manifest, and drops
+// takes its place. Where flushes or compactions cannot follow, writers are delayed a little each, the more the larger the
+// backlog (backpressure). The flusher writes the immutable one to a table of level 0, records that in the manifest, and drops
 // its log. Compaction workers merge tables downward, dropping what nobody can see any more.
 //
 // # The life of a read
@@ -48,7 +49,8 @@
 //
 // # Goroutines
 //
-// The syncer writes and flushes the log for those who wait, the keeper prepares files and removes them, the flusher and
+// The syncer writes and flushes the log for those who wait, the preparer makes the logs and memtables of the next
+// rotations, the keeper removes files and gives memory back, the flusher and
 // the compaction workers write tables. All belong to the DB and end in Close. Any method may be called concurrently
 // with any other; Batch and Iter are for one goroutine. The locks are leaves, held for memory work only: what must be
 // exclusive across I/O (the log, the tree) is a token in a channel.

@@ -68,6 +68,9 @@ func (d *DB) flush(m *memory) error {
 		return err
 	}
 	d.foldSums(m.sums)
+	d.mu.Lock()
+	d.backpressure.memtables.worked(m.table.Bytes(), time.Since(began))
+	d.mu.Unlock()
 	d.raiseDurable(m.last)
 	d.keeper.remove(d.name(logName(m.log)))
 	d.metrics.flushes.Add(1)
@@ -122,7 +125,7 @@ func (d *DB) Flush() error {
 		return ErrClosed
 	}
 	if d.active.last != 0 {
-		for d.refused == nil && d.next.log == nil {
+		for d.refused == nil && len(d.next) == 0 {
 			d.room.Wait()
 		}
 		if d.refused == nil && d.active.last != 0 {

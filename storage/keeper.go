@@ -8,12 +8,10 @@ import (
 	"time"
 
 	"kvstore/storage/memtable"
-	"kvstore/storage/vfs"
-	"kvstore/storage/wal"
 )
 
-// keeper prepares the log and memtable of the next rotation, removes files that nobody uses any more, and tries a full
-// disk until it has room: what writers and readers must not wait for.
+// keeper removes files that nobody uses any more, gives memory back, and tries a full disk until it has room: what
+// writers and readers must not wait for.
 type keeper struct {
 	signal
 	mu sync.Mutex
@@ -93,14 +91,9 @@ func (d *DB) runKeeper() {
 	}
 	for {
 		d.keeper.sweep(d)
-		err := d.prepareNext()
-		if err != nil {
-			d.reserve.spending.Store(false)
-			d.refuse(err)
-		}
 		d.spendReserve()
 		d.flushDropped()
-		if !waiting && (err != nil || d.isFull()) {
+		if !waiting && d.isFull() {
 			retry.Reset(retryInterval)
 			waiting = true
 		}
@@ -113,65 +106,6 @@ func (d *DB) runKeeper() {
 			return
 		}
 	}
-}
-
-// prepareNext makes the log and the memtable of the next rotation unless they are there.
-func (d *DB) prepareNext() error {
-	d.mu.Lock()
-	needed := d.next.log == nil && (d.refused == nil || d.reserve.spending.Load())
-	d.mu.Unlock()
-	if !needed {
-		return nil
-	}
-	w, err := d.createLog()
-	if err != nil {
-		return err
-	}
-	p := prepared{log: w, table: d.newMemtable()}
-	d.mu.Lock()
-	d.next = p
-	d.room.Broadcast()
-	d.mu.Unlock()
-	return nil
-}
-
-// offHeapSize is the size from which a memtable lies outside the Go heap: the collector lets the heap grow to twice what
-// lives in it, and memtables are most of that. The many small ones of a simulation are not worth pages of their own.
-const offHeapSize = 1 << 20
-
-func (d *DB) newMemtable() *memtable.Table {
-	size := int(d.options.MemtableSize)
-	if size < offHeapSize {
-		return memtable.New(size)
-	}
-	return memtable.NewOffHeap(size)
-}
-
-// createLog makes a durable, empty log under an unused number, with room for a memtable's operations when the disk has
-// it.
-func (d *DB) createLog() (*wal.Writer, error) {
-	w, err := d.createLogWith(d.options.MemtableSize)
-	if vfs.IsFull(err) {
-		// The reserve only spares the file system the growing. How much still fits is for the writes to find out.
-		return d.createLogWith(0)
-	}
-	return w, err
-}
-
-func (d *DB) createLogWith(reserve int64) (*wal.Writer, error) {
-	number := d.nextFile.Add(1) - 1
-	name := d.name(logName(number))
-	w, err := wal.Create(d.fs, name, number, reserve)
-	if err == nil {
-		if err = d.fs.SyncDir(d.dir); err == nil {
-			return w, nil
-		}
-		w.Close()
-	}
-	if removed := d.fs.Remove(name); removed != nil && !errors.Is(removed, fs.ErrNotExist) {
-		d.logger.Warn().Err(removed).Str("file", name).Msg("remove an unfinished log")
-	}
-	return nil, err
 }
 
 func (d *DB) isFull() bool { return errors.Is(d.WriteError(), ErrFull) }
@@ -206,6 +140,7 @@ func (d *DB) tryFullDisk() {
 	}
 	d.room.Broadcast()
 	d.mu.Unlock()
+	d.preparer.kick()
 	d.flusher.kick()
 	d.compactor.kick()
 }

@@ -9,7 +9,8 @@ import (
 
 // counters are what the engine counts while it runs.
 type counters struct {
-	stalls, stallTime                             atomic.Int64
+	stalls, stallTime, longestStall               atomic.Int64
+	delays, delayTime                             atomic.Int64
 	logWrites, logBytes, syncs                    atomic.Int64
 	flushes, flushBytes                           atomic.Int64
 	compactions, compactionRead, compactionWrites atomic.Int64
@@ -17,6 +18,17 @@ type counters struct {
 	filterMisses                                  atomic.Int64
 	replayed, replayTime                          atomic.Int64
 	syncTime                                      histogram
+}
+
+// stalled counts the time of a stall.
+func (c *counters) stalled(took time.Duration) {
+	c.stallTime.Add(int64(took))
+	for {
+		longest := c.longestStall.Load()
+		if longest >= int64(took) || c.longestStall.CompareAndSwap(longest, int64(took)) {
+			return
+		}
+	}
 }
 
 // Metrics are the engine's measures at one time. Counts and sums run from Open on.
@@ -31,9 +43,13 @@ type Metrics struct {
 	RangeDeletions int
 	Snapshots      int
 	Cache          cache.Metrics
-	// Stalls counts the writes that waited for flushes, StallTime how long they did altogether.
-	Stalls    int64
-	StallTime time.Duration
+	// Stalls counts the writes that waited for flushes, StallTime how long they did altogether, LongestStall one of them.
+	Stalls                  int64
+	StallTime, LongestStall time.Duration
+	// Delays counts the writes that rested, 20 ms at most, so that flushes and compactions can follow; DelayTime is how
+	// long they did altogether.
+	Delays    int64
+	DelayTime time.Duration
 	// LogWrites counts records written to the log, LogBytes their bytes, Syncs the flushes to the disk.
 	LogWrites, LogBytes, Syncs int64
 	// SyncTime has the durations of Syncs.
@@ -147,7 +163,8 @@ func (h *histogram) value() Histogram {
 func (d *DB) Metrics() Metrics {
 	c := &d.metrics
 	m := Metrics{
-		Stalls: c.stalls.Load(), StallTime: time.Duration(c.stallTime.Load()),
+		Stalls: c.stalls.Load(), StallTime: time.Duration(c.stallTime.Load()), LongestStall: time.Duration(c.longestStall.Load()),
+		Delays: c.delays.Load(), DelayTime: time.Duration(c.delayTime.Load()),
 		LogWrites: c.logWrites.Load(), LogBytes: c.logBytes.Load(), Syncs: c.syncs.Load(), SyncTime: c.syncTime.value(),
 		Flushes: c.flushes.Load(), FlushBytes: c.flushBytes.Load(),
 		Compactions: c.compactions.Load(), CompactionRead: c.compactionRead.Load(), CompactionWritten: c.compactionWrites.Load(),

@@ -39,7 +39,7 @@ func (d *DB) flushDropped() {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
-	if d.refused != nil || d.next.log == nil || len(d.state.Load().immutable) > 0 {
+	if d.refused != nil || len(d.next) == 0 || len(d.state.Load().immutable) > 0 {
 		return
 	}
 	d.keeper.dropped.Store(false)

@@ -154,6 +154,7 @@ func (d *DB) spend() {
 		<-d.turn.token
 		_ = d.writePending() // a failure ends the spending
 		d.turn.token <- struct{}{}
+		d.preparer.kick()
 	}
 }
 

@@ -103,6 +103,7 @@ func (d *DB) publish(active *memory, immutable []*memory, v *version, ranges *ra
 	d.states.Add(1)
 	s := &readState{db: d, active: active, immutable: immutable, version: v, ranges: ranges}
 	s.refs.Store(1)
+	d.backpressure.look(s)
 	if old := d.state.Swap(s); old != nil {
 		old.release()
 	}

@@ -3,6 +3,7 @@ package storage
 import (
 	"bytes"
 	"fmt"
+	"slices"
 	"time"
 
 	"kvstore/storage/entry"
@@ -164,6 +165,9 @@ func (d *DB) advance(seq uint64) {
 // one took its place. An urgent one may use the reserve of a full disk. The caller holds mu, which is given up while a writer
 // has to wait for flushes.
 func (d *DB) makeRoom(size int, urgent bool) error {
+	if d.backpressure.on && d.refused == nil {
+		d.slowDown(size)
+	}
 	if d.refused == nil && len(d.pending.record) < segmentSize && d.active.table.Bytes()+int64(size) <= d.options.MemtableSize {
 		return nil
 	}
@@ -177,10 +181,10 @@ func (d *DB) makeRoom(size int, urgent bool) error {
 				d.sealPending()
 			}
 			if !since.IsZero() {
-				d.metrics.stallTime.Add(int64(time.Since(since)))
+				d.metrics.stalled(time.Since(since))
 			}
 			return nil
-		case d.next.log != nil && len(d.state.Load().immutable) < d.options.MaxImmutable:
+		case len(d.next) > 0 && len(d.state.Load().immutable) < d.options.MaxImmutable:
 			d.rotate()
 			continue
 		case d.refused != nil:
@@ -200,12 +204,13 @@ func (d *DB) rotate() {
 	d.sealPending()
 	s := d.state.Load()
 	immutable := append([]*memory{s.active}, s.immutable...)
-	d.active = &memory{table: d.next.table, log: d.next.log.Number(), sums: d.sums.newLayer()}
-	d.pending.log = d.next.log
-	d.next = prepared{}
+	next := d.next[0]
+	d.next = slices.Delete(d.next, 0, 1)
+	d.active = &memory{table: next.table, log: next.log.Number(), sums: d.sums.newLayer()}
+	d.pending.log = next.log
 	d.publish(d.active, immutable, s.version, s.ranges)
 	d.flusher.kick()
-	d.keeper.kick()
+	d.preparer.kick()
 }
 
 // sealPending closes the pending record, if it holds anything, and begins another. The caller holds mu.

@@ -37,6 +37,10 @@ func storageSampler(read func() storage.Metrics) admin.Sampler {
 		gauge("cache_bytes", "Bytes in the cache.", m.Cache.Bytes)
 		counter("stalls_total", "Writes that waited for flushes.", m.Stalls)
 		emit(admin.Sample{Name: "kvstore_storage_stall_seconds_total", Help: "How long they waited.", Value: m.StallTime.Seconds()})
+		emit(admin.Sample{Name: "kvstore_storage_longest_stall_seconds", Help: "How long one of them waited.", Kind: admin.Gauge,
+			Value: m.LongestStall.Seconds()})
+		counter("delays_total", "Writes that rested for up to 20 ms so that flushes and compactions can follow.", m.Delays)
+		emit(admin.Sample{Name: "kvstore_storage_delay_seconds_total", Help: "How long they rested.", Value: m.DelayTime.Seconds()})
 		counter("log_writes_total", "Records written to the log.", m.LogWrites)
 		counter("log_bytes_total", "Bytes written to the log.", m.LogBytes)
 		counter("flushes_total", "Memtables written to tables.", m.Flushes)
