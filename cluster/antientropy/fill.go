@@ -12,14 +12,22 @@ import (
 	"kvstore/cluster/ring"
 )
 
-// fillAgain is the time between attempts to fill what could not be filled.
-const fillAgain = 500 * time.Millisecond
+const (
+	// fillAgain is the time between attempts to fill what could not be filled: it
+	// doubles up to fillSeldom, and a peer that comes back ends it.
+	fillAgain  = 500 * time.Millisecond
+	fillSeldom = 8 * time.Second
+)
 
 // runFill fills copies that lack what they once held.
 func (k *Keeper) runFill() {
-	for k.rest(wakeFill, fillAgain) {
+	for wait := fillAgain; k.rest(wakeFill, wait); {
 		k.findLost()
-		for _, p := range k.fillingNow() {
+		filling := k.fillingNow()
+		if wait = min(2*wait, fillSeldom); len(filling) == 0 {
+			wait = fillAgain
+		}
+		for _, p := range filling {
 			if err := k.fill(k.ctx, p); err != nil && k.ctx.Err() == nil {
 				k.note(p, err)
 			}
@@ -76,7 +84,12 @@ func (k *Keeper) fill(ctx context.Context, n ring.Partition) error {
 		k.setPulled(n, source)
 	}
 	for id, s := range states {
-		if slices.Contains(k.at(n).pulled, id) || s.flags&flagUnclean != 0 {
+		// One that is behind and has not been told so yet is not clean either.
+		unaware := s.flags&flagFilling == 0 && s.agreed < horizon
+		if unaware {
+			failure = errors.Join(failure, k.tell(ctx, id, n, horizon))
+		}
+		if slices.Contains(k.at(n).pulled, id) || s.flags&flagUnclean != 0 || unaware {
 			continue
 		}
 		if err := k.pullFrom(ctx, n, id, horizon, 0); err != nil {
@@ -198,6 +211,15 @@ func (k *Keeper) restoreLost(ctx context.Context, r *ring.Ring, n ring.Partition
 // that was acknowledged with the help of the lost copy is at one of them.
 func (k *Keeper) needed(n int) int {
 	return min(max(n-k.o.Requests.WriteQuorum(n)+1, 1), n-1)
+}
+
+// tell lets another replica know how much has been collected.
+func (k *Keeper) tell(ctx context.Context, id ring.NodeID, n ring.Partition, horizon hlc.Timestamp) error {
+	body := binary.BigEndian.AppendUint16([]byte{opStates}, uint16(n))
+	body = binary.BigEndian.AppendUint64(body, uint64(k.at(n).agreed))
+	var t Tally
+	_, err := k.ask(ctx, id, binary.BigEndian.AppendUint64(body, uint64(horizon)), &t)
+	return err
 }
 
 // bestSource returns who is trusted with what is from before the horizon: of those

@@ -250,8 +250,12 @@ func TestLostRecordsComeBack(t *testing.T) {
 			w.set(fmt.Sprint("key", i), "v", i%3, (i+1)%3)
 		}
 		e := w.nodes[0].engine
-		lower, upper := span{0, ring.TokenEnd}.bounds()
-		e.lost, e.inexact = [][2][]byte{{lower, upper}}, true
+		for p := range partitions {
+			l := leavesOf(partitions, ring.Partition(p))
+			lower, upper := l.tokens().bounds()
+			e.lost = append(e.lost, [2][]byte{lower, upper})
+			e.inexact[l.lo] = true
+		}
 		for k := range e.records {
 			if rand.IntN(2) == 0 {
 				delete(e.records, k)

@@ -30,13 +30,13 @@ type engine struct {
 	sums    [Leaves]uint64
 	marks   map[ring.Partition][]byte
 	lost    [][2][]byte
-	inexact bool
-	reads   atomic.Int64 // of records: what would read blocks
+	inexact map[uint32]bool // guarded by mu: leaves
+	reads   atomic.Int64    // of records: what would read blocks
 	rebuilt int
 }
 
 func newEngine() *engine {
-	return &engine{records: map[string][]byte{}, marks: map[ring.Partition][]byte{}}
+	return &engine{records: map[string][]byte{}, marks: map[ring.Partition][]byte{}, inexact: map[uint32]bool{}}
 }
 
 func (e *engine) Get(dst, k []byte) ([]byte, bool, error) {
@@ -136,17 +136,34 @@ func (s side) AppendSums(dst []uint64, lo, hi uint32) []uint64 {
 }
 
 func (s side) Sum(lo, hi uint32) (x uint64) {
-	for _, y := range s.AppendSums(nil, lo, hi) {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for _, y := range s.sums[lo:hi] {
 		x ^= y
 	}
 	return x
 }
 
-func (s side) Exact(uint32, uint32) bool { return !s.inexact }
+func (s side) Exact(lo, hi uint32) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	for l := range s.inexact {
+		if l >= lo && l < hi {
+			return false
+		}
+	}
+	return true
+}
 
 func (s side) Rebuild(_ context.Context, lo, hi uint32) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
+	for _, r := range s.lost {
+		first, last := leafRange{lo, hi}.tokens().bounds()
+		if bytes.Compare(r[0], last) < 0 && bytes.Compare(first, r[1]) < 0 {
+			return errDamaged
+		}
+	}
 	s.rebuilt += int(hi - lo)
 	clear(s.sums[lo:hi])
 	for k, v := range s.records {
@@ -155,7 +172,7 @@ func (s side) Rebuild(_ context.Context, lo, hi uint32) error {
 			s.sums[l] ^= replica.Sum([]byte(k), v)
 		}
 	}
-	s.inexact = false
+	maps.DeleteFunc(s.inexact, func(l uint32, _ bool) bool { return l >= lo && l < hi })
 	return nil
 }
 
@@ -170,10 +187,10 @@ func (s side) Lost(lower, upper []byte) (out [][2][]byte) {
 	return out
 }
 
-func (s side) Refilled(_, _ []byte) error {
+func (s side) Refilled(lower, upper []byte) error {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	s.lost = nil
+	s.lost = slices.DeleteFunc(s.lost, func(r [2][]byte) bool { return bytes.Compare(lower, r[0]) <= 0 && bytes.Compare(r[1], upper) <= 0 })
 	return nil
 }
 
@@ -278,6 +295,9 @@ func (n *node) Ask(ctx context.Context, id ring.NodeID, body []byte) ([]byte, er
 	}
 	if n.w.meet != nil {
 		n.w.meet(n, to, body[0])
+	}
+	if !n.Connected(id) {
+		return nil, errUnreachable
 	}
 	if err := to.clock.Observe(n.clock.Last()); err != nil {
 		return nil, err
