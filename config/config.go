@@ -49,6 +49,10 @@ type Config struct {
 		MaxBytes ByteSize
 		MaxAge   time.Duration
 	}
+	Repair struct {
+		Period, TombstoneAge time.Duration
+		Rate                 ByteSize
+	}
 	Storage struct {
 		Dir, Fsync, Compression string
 		MemtableSize, CacheSize ByteSize

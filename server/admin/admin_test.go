@@ -23,7 +23,17 @@ type fake struct {
 	healthy error
 	refuse  error
 	merged  []Node
+	repairs []int
 }
+
+func (f *fake) Repair(partition int) (bool, error) {
+	if partition > 3 {
+		return false, errors.New("there is no partition 9")
+	}
+	f.repairs = append(f.repairs, partition)
+	return len(f.repairs) < 3, nil
+}
+func (f *fake) Repaired() Repair { return Repair{Known: true, Partitions: 4, Done: len(f.repairs)} }
 
 func (f *fake) Ready() error   { return f.ready }
 func (f *fake) Healthy() error { return f.healthy }
@@ -43,7 +53,7 @@ func (f *fake) Merge(_ context.Context, nodes []Node) error {
 
 func start(t *testing.T, source Source, samplers ...Sampler) string {
 	t.Helper()
-	s, err := New(Options{Listen: "127.0.0.1:0", Source: source, Samplers: samplers, Logger: zerolog.Nop()})
+	s, err := New(Options{Listen: "127.0.0.1:0", Source: source, Repairer: &fake{}, Samplers: samplers, Logger: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -108,6 +118,12 @@ func TestEndpoints(t *testing.T) {
 		{"POST", "/v1/nodes", `{"nodes": [{"name": "x", "gossip": "nowhere"}]}`, 400, `gossip \"nowhere\" of node \"x\" is not HOST:PORT`},
 		{"POST", "/v1/nodes", big, 413, "too large"},
 		{"POST", "/v1/nodes", `{"nodes": [{"gossip": "b:2"}]}`, 200, `"gossip": "b:2"`},
+		{"GET", "/v1/repair", "", 200, `"known": true`},
+		{"POST", "/v1/repair", "{", 400, "read the request"},
+		{"POST", "/v1/repair", `{"partition": 9}`, 409, "no partition 9"},
+		{"POST", "/v1/repair", `{"partition": 3}`, 200, `"done": 1`},
+		{"POST", "/v1/repair", "{}", 200, `"done": 2`},
+		{"POST", "/v1/repair", "{}", 409, "under way"},
 	} {
 		status, body := do(t, tc.method, "http://"+addr+tc.path, tc.body)
 		if status != tc.status || !strings.Contains(body, tc.want) {

@@ -1,6 +1,7 @@
 package admin
 
 import (
+	"bytes"
 	"context"
 	"encoding/json"
 	"errors"
@@ -48,7 +49,19 @@ func (c *Client) Ring(ctx context.Context) (Ring, error) {
 }
 
 func (c *Client) get(ctx context.Context, path string, into any) error {
-	request, err := http.NewRequestWithContext(ctx, http.MethodGet, "http://"+c.addr+path, nil)
+	return c.do(ctx, http.MethodGet, path, nil, into)
+}
+
+func (c *Client) post(ctx context.Context, path string, body, into any) error {
+	text, err := json.Marshal(body)
+	if err != nil {
+		return err
+	}
+	return c.do(ctx, http.MethodPost, path, bytes.NewReader(text), into)
+}
+
+func (c *Client) do(ctx context.Context, method, path string, text io.Reader, into any) error {
+	request, err := http.NewRequestWithContext(ctx, method, "http://"+c.addr+path, text)
 	if err != nil {
 		return err
 	}

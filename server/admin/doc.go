@@ -7,6 +7,8 @@
 //	GET  /v1/nodes       NodeList: every node this one knows, as this one sees it
 //	POST /v1/nodes       merges another node's NodeList into this node's, answers the result
 //	GET  /v1/ring        Ring: members and partitions
+//	GET  /v1/repair      Repair: the comparison of replicas under way, or the last one
+//	POST /v1/repair      {} or {"partition": 5}: begins one, answers Repair; 409 when one runs
 //	GET  /debug/pprof/   profiles
 //
 // Nothing here has a password; the address is meant to be private. A browser on

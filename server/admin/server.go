@@ -40,6 +40,7 @@ type Source interface {
 type Options struct {
 	Listen   string
 	Source   Source
+	Repairer Repairer  // nil: /v1/repair is not there
 	Samplers []Sampler // whose samples /metrics shows besides Go's and the process's
 	Logger   zerolog.Logger
 }
@@ -111,6 +112,9 @@ func routes(o Options) http.Handler {
 	mux.HandleFunc("GET /v1/ring", func(w http.ResponseWriter, _ *http.Request) {
 		reply(w, http.StatusOK, o.Source.Ring())
 	})
+	if o.Repairer != nil {
+		repairRoutes(mux, o.Repairer)
+	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)
 	mux.HandleFunc("GET /debug/pprof/profile", pprof.Profile)

@@ -40,6 +40,7 @@ func commands() []subcommand {
 		{"demo", "[--nodes 3] [--port 7001] [--dir DIR] [--section.key=value ...]", "run a whole cluster on this machine", runDemo},
 		{"status", "[--json]", "show the nodes as a running node sees them", runStatus},
 		{"ring", "[--partitions] [--json]", "show which node holds what", runRing},
+		{"repair", "[--partition P] [--json]", "compare replicas now, and bring them level", runRepair},
 		{"storage", "check | repair | inspect [FILE | DIR] [flags]", "verify, mend or show a directory that no node runs on", runStorage},
 		{"config", "check [--config FILE] [--section.key=value ...]", "check the configuration and show what holds and why", runConfig},
 		{"version", "", "print the version", runVersion},

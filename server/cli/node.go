@@ -64,6 +64,7 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 	env := &command.Env{
 		Table: table, Cluster: n.cluster, Config: live, Stats: command.NewStats(table), Shutdown: n.ask,
 		Password: password(live), Info: info(c, file),
+		Repair:  func() [][2]string { return repairLines(n.cluster) },
 		Storage: storageLines(func() (storage.Metrics, error) { return n.cluster.Storage(), n.cluster.WriteError() }),
 	}
 	if err := n.serve(c, secure, env); err != nil {
@@ -82,6 +83,11 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 	}
 	for _, key := range []string{"hints.max_bytes", "hints.max_age"} {
 		live.Subscribe(key, func(c *config.Config) { n.cluster.SetHintLimits(int64(c.Hints.MaxBytes), c.Hints.MaxAge) })
+	}
+	for _, key := range []string{"repair.period", "repair.tombstone_age", "repair.rate"} {
+		live.Subscribe(key, func(c *config.Config) {
+			n.cluster.SetRepair(c.Repair.Period, c.Repair.TombstoneAge, int64(c.Repair.Rate))
+		})
 	}
 	live.Subscribe("server.maxclients", func(c *config.Config) { n.server.SetMaxClients(c.Server.Maxclients) })
 	live.Subscribe("server.timeout", func(c *config.Config) { n.server.SetIdleTimeout(c.Server.Timeout) })
@@ -126,11 +132,13 @@ func (n *node) administer(c *config.Config, env *command.Env) (err error) {
 	}
 	n.admin, err = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Logger: n.log,
-		Source: &source{node: n.cluster, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt, healthy: n.cluster.Healthy},
+		Source:   &source{node: n.cluster, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt, healthy: n.cluster.Healthy},
+		Repairer: repairer{n.cluster},
 		Samplers: []admin.Sampler{
 			serverSampler(env.Table, env.Stats, n.server, n.server.SlowReaders),
 			storageSampler(n.cluster.Storage),
 			clusterSampler(n.cluster),
+			repairSampler(n.cluster),
 		},
 	})
 	return err
@@ -170,6 +178,7 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		Join: c.Cluster.Join, Partitions: c.Cluster.Partitions, Secret: secret,
 		Replication: cluster.Replication{N: c.Replication.N, Levels: levels(c),
 			ReadTimeout: c.Replication.ReadTimeout, WriteTimeout: c.Replication.WriteTimeout},
+		Repair:    cluster.Repair{Period: c.Repair.Period, Delay: c.Repair.TombstoneAge, Rate: int64(c.Repair.Rate)},
 		HintBytes: int64(c.Hints.MaxBytes), HintAge: c.Hints.MaxAge,
 		MaxValue: int(c.Server.MaxValue), Ops: ops, Logger: log,
 	}, nil

@@ -18,6 +18,8 @@ type Env struct {
 	Password func() string   // what AUTH compares with; empty: none is needed
 	Info     Info
 
+	// Repair are the lines of INFO's repair section, like Storage.
+	Repair func() [][2]string
 	// Storage are the lines of INFO's storage section, name and value; nil for
 	// none. It must not block.
 	Storage func() [][2]string

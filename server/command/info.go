@@ -52,6 +52,7 @@ func infoSections() []infoSection {
 		{name: "ring", write: infoRing},
 		{name: "quorum", write: infoQuorum},
 		{name: "storage", write: infoStorage},
+		{name: "repair", write: infoRepair},
 		{name: "keyspace", write: infoKeyspace},
 	}
 }
@@ -264,6 +265,15 @@ func infoStorage(_ context.Context, c *Ctx, w *infoWriter) {
 	}
 	for _, kv := range c.Env.Storage() {
 		w.line("storage_"+kv[0], kv[1])
+	}
+}
+
+func infoRepair(_ context.Context, c *Ctx, w *infoWriter) {
+	if c.Env.Repair == nil {
+		return
+	}
+	for _, kv := range c.Env.Repair() {
+		w.line("repair_"+kv[0], kv[1])
 	}
 }
 
