@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"sync"
 	"time"
 
 	"kvstore/cluster/hlc"
@@ -27,11 +28,18 @@ func (k *Keeper) runFill() {
 		if wait = min(2*wait, fillSeldom); len(filling) == 0 {
 			wait = fillAgain
 		}
+		var wg sync.WaitGroup
+		slots := make(chan struct{}, atOnce)
 		for _, p := range filling {
-			if err := k.fill(k.ctx, p); err != nil && k.ctx.Err() == nil {
-				k.note(p, err)
-			}
+			slots <- struct{}{}
+			wg.Go(func() {
+				defer func() { <-slots }()
+				if err := k.fill(k.ctx, p); err != nil && k.ctx.Err() == nil {
+					k.note(p, err)
+				}
+			})
 		}
+		wg.Wait()
 	}
 }
 
@@ -241,7 +249,7 @@ func (k *Keeper) bestSource(n ring.Partition, states map[ring.NodeID]state) (sou
 // pullFrom brings a copy level with another one.
 func (k *Keeper) pullFrom(ctx context.Context, n ring.Partition, id ring.NodeID, below, yields hlc.Timestamp) error {
 	var t Tally
-	c := pair{k: k, peer: id, below: below, yields: yields, tally: &t}
+	c := pair{k: k, peer: id, below: below, yields: yields, tally: &t, eager: true}
 	if err := c.level(ctx, leavesOf(k.o.Ring().Q, n)); err != nil {
 		return fmt.Errorf("fill from node %s: %w", k.o.Peers.Name(id), err)
 	}

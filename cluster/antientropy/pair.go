@@ -23,6 +23,8 @@ type pair struct {
 	// before it: there the other one's is taken instead of merged.
 	yields hlc.Timestamp
 	tally  *Tally
+	// eager does not wait for writes under way: what is taken too much is merged.
+	eager bool
 
 	found  map[uint32]bool // leaves in which something differed
 	hidden bool            // records were passed over
@@ -71,11 +73,13 @@ func (c *pair) level(ctx context.Context, l leafRange) error {
 		return err
 	}
 	// What was under way has arrived meanwhile.
-	if !sleep(ctx, c.k.o.Recheck) {
-		return ctx.Err()
-	}
-	if leaves, err = c.stillApart(ctx, leaves); err != nil || len(leaves) == 0 {
-		return err
+	if !c.eager {
+		if !sleep(ctx, c.k.o.Recheck) {
+			return ctx.Err()
+		}
+		if leaves, err = c.stillApart(ctx, leaves); err != nil || len(leaves) == 0 {
+			return err
+		}
 	}
 	c.found = make(map[uint32]bool)
 	if err := c.exchangeLeaves(ctx, leaves); err != nil {
