@@ -136,6 +136,7 @@ func (n *Node) watch() {
 			return
 		case now := <-every.C:
 			n.measure()
+			n.watchDisk()
 			for _, c := range n.tracker.Tick(now) {
 				n.changed(c)
 			}

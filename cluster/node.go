@@ -72,6 +72,7 @@ type Node struct {
 	newest     atomic.Pointer[membership.Meta]
 	ahead      atomic.Pointer[aheadNode]
 	purging    atomic.Bool
+	telling    atomic.Bool // others are being told that the disk is slow
 	shutdown   sync.Once
 
 	afterTurn atomic.Pointer[func()]

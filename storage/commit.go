@@ -5,6 +5,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"kvstore/storage/wal"
 )
@@ -188,7 +189,10 @@ func (d *DB) writeSegment(s *segment) error {
 			return err
 		}
 	}
-	if err := s.log.Write(s.record, wal.FormatOps, s.first, d.durable.Load()); err != nil {
+	d.writeDelay.begin(time.Now())
+	err := s.log.Write(s.record, wal.FormatOps, s.first, d.durable.Load())
+	d.writeDelay.end(time.Now())
+	if err != nil {
 		return err
 	}
 	d.metrics.logWrites.Add(1)

@@ -73,7 +73,9 @@ type DB struct {
 	doctor    doctor
 	scrub     scrubber
 	reserve   reserve
-	metrics   counters
+	// writeDelay and flushDelay are how long the log's work takes.
+	writeDelay, flushDelay delay
+	metrics                counters
 
 	// quit is closed by Close to end the goroutines, which background counts.
 	quit       chan struct{}

@@ -74,6 +74,8 @@ type Metrics struct {
 	// Replayed counts the bytes of the log that Open replayed, ReplayTime is how long that took.
 	Replayed   int64
 	ReplayTime time.Duration
+	// WriteDelay and FlushDelay are how long the log's work takes at present, see DB.DiskDelay.
+	WriteDelay, FlushDelay time.Duration
 	// Visible is the last operation readers see, Durable the last that survives a loss of power.
 	Visible, Durable LSN
 }
@@ -177,6 +179,7 @@ func (d *DB) Metrics() Metrics {
 	if at := d.scrub.began.Load(); at != 0 {
 		m.ScrubBegan = time.Unix(0, at)
 	}
+	m.WriteDelay, m.FlushDelay = d.DiskDelay()
 	d.mu.Lock()
 	m.Snapshots = len(d.snapshots)
 	d.mu.Unlock()

@@ -55,6 +55,7 @@ func (d *DB) runScrubber() {
 		}
 	})
 	d.loadScrub()
+	d.saveScrub()
 	for {
 		began := time.Unix(0, d.scrub.began.Load())
 		if err := d.scrubPass(ctx, began.Add(d.options.ScrubPeriod)); err != nil {

@@ -165,14 +165,15 @@ func (d *DB) closeLogs(logs []*wal.Writer) {
 // flushLogs makes the logs durable, oldest first, so that what is durable is always a prefix. A flush that failed once
 // cannot be tried again: the kernel may have dropped the pages.
 func (d *DB) flushLogs(logs []*wal.Writer) error {
-	began := time.Now()
+	d.flushDelay.begin(time.Now())
 	for _, w := range logs {
 		if err := w.Sync(); err != nil {
+			d.flushDelay.end(time.Now())
 			return d.refuseForGood(err)
 		}
 	}
 	d.metrics.syncs.Add(1)
-	d.metrics.syncTime.observe(time.Since(began))
+	d.metrics.syncTime.observe(d.flushDelay.end(time.Now()))
 	return nil
 }
 

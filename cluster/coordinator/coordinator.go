@@ -77,6 +77,7 @@ type Coordinator struct {
 	pending                   pending
 	alarms                    *alarms
 	budget                    hedgeBudget
+	slowDisk                  atomic.Bool  // this node's disk is slow
 	strained                  atomic.Bool  // this node is short of processor time
 	heals                     atomic.Int64 // damaged records being replaced; at most maxHeals
 	refused                   atomic.Int64 // when this node's store last refused a write, in Unix nanoseconds
@@ -146,6 +147,13 @@ func (c *Coordinator) Close() {
 
 // SetDefaults changes the levels used where a request has none.
 func (c *Coordinator) SetDefaults(l Levels) { c.defaults.Store(&l) }
+
+// SetSlowDisk says whether this node's disk is slow: then others are preferred as
+// soft primary, as when it is strained, while reads are hedged all the same.
+func (c *Coordinator) SetSlowDisk(yes bool) { c.slowDisk.Store(yes) }
+
+// SlowDisk reports what SetSlowDisk set.
+func (c *Coordinator) SlowDisk() bool { return c.slowDisk.Load() }
 
 // SetStrained says whether this node gets too little processor time: then others
 // are preferred to it as soft primaries, and no read is hedged.

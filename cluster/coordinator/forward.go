@@ -86,7 +86,7 @@ func (c *Coordinator) route(r *Request, key []byte, args [][]byte, way route, er
 // the places that nobody can acknowledge for.
 func (c *Coordinator) primary(v *view, way *route, usable, prompt, gone uint64) (member int, bad uint64) {
 	place := &v.places[way.part]
-	if own := v.own[way.part]; own >= 0 && c.strained.Load() {
+	if own := v.own[way.part]; own >= 0 && (c.strained.Load() || c.slowDisk.Load()) {
 		prompt &^= 1 << uint(own)
 	}
 	member, bad = first(usable, prompt), place.all()&^usable

@@ -52,6 +52,8 @@ func storageLines(read func() (storage.Metrics, error)) func() [][2]string {
 		line("filter_misses", m.FilterMisses)
 		line("log_sync_ms_p50", milliseconds(m.SyncTime.Quantile(0.5)))
 		line("log_sync_ms_p99", milliseconds(m.SyncTime.Quantile(0.99)))
+		line("log_write_ms", milliseconds(m.WriteDelay))
+		line("log_flush_ms", milliseconds(m.FlushDelay))
 		line("damage_found", m.DamageFound)
 		line("tables_mended", m.TablesMended)
 		line("lost_ranges", m.LostRanges)

@@ -63,6 +63,8 @@ func storageSampler(read func() storage.Metrics) admin.Sampler {
 		}
 		ratio("write_amplification", "Bytes written to the disk for each byte of operations, since the start.", m.WriteAmplification())
 		ratio("space_amplification", "Bytes of all tables for each byte of the lowest level.", m.SpaceAmplification())
+		ratio("log_write_delay_seconds", "How long a write to the log takes at present.", m.WriteDelay.Seconds())
+		ratio("log_flush_delay_seconds", "How long a flush of the log to the disk takes at present.", m.FlushDelay.Seconds())
 		emit(syncSample(m.SyncTime))
 	}
 }

@@ -42,6 +42,11 @@ func clusterSampler(n *cluster.Node) admin.Sampler {
 			ready = 1
 		}
 		gauge("ready", "1 when the node is in a ring and serves.", ready)
+		slow := 0.0
+		if n.SlowDisk() {
+			slow = 1
+		}
+		gauge("disk_slow", "1 while the node takes its disk for slow, and others are preferred to it.", slow)
 		if r := n.Ring(); r != nil {
 			gauge("ring_epoch", "Epoch of the ring.", float64(r.Epoch))
 		}
