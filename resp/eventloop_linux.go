@@ -140,7 +140,7 @@ func (e *eventLoop) serve() {
 // yield shows the scheduler that the goroutine is not stuck. To Go's monitor
 // thread one that never leaves its processor but for system calls looks like one
 // call of ever growing length: it then wakes every 20 µs to take the processor
-// away, which cost a tenth of the CPU of a node under load.
+// away, which cost a tenth of the CPU of three nodes under load.
 func (e *eventLoop) yield() {
 	if now := time.Now(); now.Sub(e.yielded) > yieldEvery {
 		e.yielded = now

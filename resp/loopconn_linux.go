@@ -136,6 +136,9 @@ func (c *loopConn) Send(b []byte) {
 		return
 	}
 	if c.Pending() == 0 {
+		if c.ending { // an answer is progress
+			c.moved = time.Now()
+		}
 		if b = b[c.write(b):]; len(b) == 0 || c.broken != nil {
 			return
 		}
@@ -202,15 +205,21 @@ func (c *loopConn) limit() {
 // inTime reports whether a connection goes on having a time limit. One whose
 // time is over it ends.
 func (c *loopConn) inTime(now time.Time) bool {
+	limit := c.loop.patience
+	if c.closing || c.ending {
+		limit = min(limit, lingerTime)
+	}
 	switch {
 	case c.closed, c.Pending() == 0 && !c.ending:
 		c.timed = false
-		return false
-	case now.Sub(c.moved) > c.loop.patience, (c.closing || c.ending) && now.Sub(c.moved) > lingerTime:
+	case now.Sub(c.moved) <= limit:
+		return true
+	case c.Pending() == 0: // a client that is gone, and asked for what takes long
+		c.end(io.EOF)
+	default:
 		c.end(ErrStuck)
-		return false
 	}
-	return true
+	return false
 }
 
 func (c *loopConn) Close() {

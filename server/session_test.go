@@ -321,6 +321,35 @@ func TestClosedWhileParked(t *testing.T) {
 	}
 }
 
+// TestEndedWhileParked: what a client has asked before it ended its half is
+// answered, also what waits behind a parked command; then the connection closes.
+func TestEndedWhileParked(t *testing.T) {
+	f := newFake()
+	f.hold = func(*coordinator.Request) bool { return true }
+	_, p := open(t, f, Options{MaxParked: 1})
+	if got := p.send(cmd("SET", "a", "1") + cmd("GET", "a") + "*1\r\n"); got != "" {
+		t.Fatalf("replies %q to commands that wait", got)
+	}
+	p.session.Ended()
+	for i, want := range []string{"+OK\r\n", "$1\r\n1\r\n"} {
+		if p.take(); p.closing {
+			t.Fatalf("closed with %d commands to answer", 2-i)
+		}
+		f.release(0)
+		if got := p.take(); got != want {
+			t.Errorf("reply %q, want %q", got, want)
+		}
+	}
+	if !p.closing {
+		t.Error("the connection stays open when all is answered")
+	}
+
+	_, idle := open(t, newFake(), Options{})
+	if idle.session.Ended(); !idle.closing {
+		t.Error("a connection that waits for nothing stays open")
+	}
+}
+
 func TestOutputStopsDispatching(t *testing.T) {
 	s, p := open(t, newFake(), Options{OutputPause: 1000, OutputLimit: 5000})
 	p.send(cmd("SET", "a", strings.Repeat("v", 300)))
