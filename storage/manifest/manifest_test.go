@@ -229,3 +229,60 @@ func FuzzDecode(f *testing.F) {
 		}
 	})
 }
+
+// FuzzLoad reads any bytes for CURRENT and for the manifest it may name. They are refused, or a state that can be written
+// and read again.
+func FuzzLoad(f *testing.F) {
+	disk := vfs.NewMem()
+	if err := disk.MkdirAll("/db"); err != nil {
+		f.Fatal(err)
+	}
+	state := NewState()
+	e := Edit{Log: 3, Next: 9, Flushed: 5, Added: []Table{{Number: 4, Level: 1, Size: 10, Smallest: []byte("a"), Largest: []byte("b")}}}
+	if err := state.Apply(&e); err != nil {
+		f.Fatal(err)
+	}
+	l, err := Create(disk, "/db", 7, state)
+	if err != nil {
+		f.Fatal(err)
+	}
+	if err := l.Append(&Edit{Next: 10, Removed: []uint64{4}}); err != nil {
+		f.Fatal(err)
+	}
+	if err := l.Close(); err != nil {
+		f.Fatal(err)
+	}
+	data, err := vfs.ReadFile(disk, "/db/"+Name(7))
+	if err != nil {
+		f.Fatal(err)
+	}
+	f.Add([]byte(Name(7)+"\n"), data)
+	f.Add([]byte(Name(7)), data[:len(data)-1])
+	f.Add([]byte("MANIFEST-../../etc"), []byte{})
+	f.Add([]byte{}, data[:40])
+	f.Fuzz(func(t *testing.T, current, data []byte) {
+		disk := vfs.NewMem()
+		if err := disk.MkdirAll("/db"); err != nil {
+			t.Fatal(err)
+		}
+		for name, content := range map[string][]byte{CurrentName: current, Name(7): data} {
+			if err := vfs.WriteFile(disk, "/db/"+name, content); err != nil {
+				t.Fatal(err)
+			}
+		}
+		state, err := Load(disk, "/db")
+		if err != nil {
+			return
+		}
+		l, err := Create(disk, "/db", 8, state)
+		if err != nil {
+			t.Fatalf("the state cannot be written: %v", err)
+		}
+		if err := l.Close(); err != nil {
+			t.Fatal(err)
+		}
+		if _, err := Load(disk, "/db"); err != nil {
+			t.Fatalf("the state cannot be read again: %v", err)
+		}
+	})
+}
