@@ -328,3 +328,24 @@ func TestAReadIsAskedOfAStandIn(t *testing.T) {
 		t.Errorf("strict: %v", strict.Err)
 	}
 }
+
+// A copy that is being filled answers no read through its own node either, in any
+// mode and at any level: what it lacks may have been acknowledged.
+func TestACopyThatIsFilledAnswersNothing(t *testing.T) {
+	for _, mode := range []Mode{Sloppy, Strict} {
+		for _, level := range []Level{One, Quorum} {
+			k := newTalk(t, 3)
+			list := k.roles("k")
+			strand := func(n *talker) { k.alone(n, func() { k.strand(n, "k", "v") }) }
+			strand(list[2])
+			list[0].SetFilled(k.ring.PartitionOf(ring.TokenOf(0, []byte("k"))), false)
+			if level == One {
+				strand(list[1])
+			}
+			r := list[0].runAt(Levels{R: level, Mode: mode}, "get", "k")
+			if k.deliverAll(); !r.finished() || r.Err != nil || string(r.Out) != "v" {
+				t.Errorf("mode %v, R=%v: %q, %v", mode, level, r.Out, r.Err)
+			}
+		}
+	}
+}

@@ -20,7 +20,7 @@ func (o *readOp) assign(place *placement, l Levels) {
 		return
 	}
 	o.tally.bad &^= v.fill(o.part, o.tally.bad&^lacking, &o.cast, o.local)
-	if o.own < 0 {
+	if v.own[o.part] < 0 { // else its own copy was ruled out above
 		o.own = v.placeBy(o.part, v.self, &o.cast)
 	}
 }
