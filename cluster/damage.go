@@ -2,10 +2,13 @@ package cluster
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"time"
 
+	"kvstore/cluster/coordinator"
 	"kvstore/cluster/replica"
 	"kvstore/storage"
 	"kvstore/storage/key"
@@ -58,6 +61,33 @@ func (n *Node) giveUpSystem() error {
 		return fmt.Errorf("give up lost system records: %w", storeError(err))
 	}
 	return nil
+}
+
+const (
+	// mendSystemWithin bounds how long a start waits for damaged tables to be mended.
+	mendSystemWithin = time.Minute
+	// mendSystemRounds is how often one table after the other may be found damaged.
+	mendSystemRounds = 1000
+)
+
+// mendSystem reads the node's own records once, before anybody relies on them: where that meets damage, it waits until the
+// table is mended and gives up what is lost, so that the node starts.
+func (n *Node) mendSystem() error {
+	ctx, cancel := context.WithTimeout(n.ctx, mendSystemWithin)
+	defer cancel()
+	for range mendSystemRounds {
+		err := n.giveUpSystem()
+		if err == nil {
+			err = store{n.db}.Scan([]byte{key.FirstSpace}, nil, func([]byte, []byte) bool { return true })
+		}
+		if !errors.Is(err, coordinator.ErrCorrupt) {
+			return err
+		}
+		if err := n.db.AwaitMended(ctx); err != nil {
+			return fmt.Errorf("mend the node's own records: %w", err)
+		}
+	}
+	return fmt.Errorf("%w: the node's own records cannot be mended", coordinator.ErrCorrupt)
 }
 
 // saveHorizons writes again up to when databases were flushed.

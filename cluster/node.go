@@ -105,7 +105,7 @@ func (n *Node) open() error {
 		return err
 	}
 	n.db = db // from here on the directory is ours alone
-	if err := n.giveUpSystem(); err != nil {
+	if err := n.mendSystem(); err != nil {
 		n.log.Error().Err(err).Msg("the node starts without what it lost")
 	}
 	boot, file := n.o.BootID, ""

@@ -187,6 +187,15 @@ func (d *DB) Scrub(ctx context.Context) error {
 	return d.awaitDoctor(ctx)
 }
 
+// AwaitMended waits until the tables that were found damaged so far have been mended.
+func (d *DB) AwaitMended(ctx context.Context) error {
+	if err := d.enter(); err != nil {
+		return err
+	}
+	defer d.background.Done()
+	return d.awaitDoctor(ctx)
+}
+
 // awaitDoctor waits until the doctor has treated what was found.
 func (d *DB) awaitDoctor(ctx context.Context) error {
 	const look = 10 * time.Millisecond
