@@ -164,7 +164,8 @@ func (n *Node) reach(id ring.NodeID) {
 	reach := coordinator.Down
 	if n.introduced[id] && n.rpc.Connected(id) {
 		reach = coordinator.Up
-		if n.tracker.State(id) != membership.Alive {
+		// Who misses what is kept for it here knows less than others.
+		if n.tracker.State(id) != membership.Alive || n.hints.Owes(id) {
 			reach = coordinator.Slow
 		}
 	}

@@ -235,6 +235,7 @@ func (n *Node) pass(id ring.NodeID) {
 		n.handoff.mu.Lock()
 		delete(n.handoff.running, id)
 		n.handoff.mu.Unlock()
+		n.reach(id) // it may be level now
 	}()
 	apart := time.Duration(uint64(n.id.Node^id)*0x9e3779b97f4a7c15>>40) * handoffJitter >> 24
 	select {

@@ -268,6 +268,7 @@ func TestAReturningNodeIsBroughtLevel(t *testing.T) {
 			t.Fatalf("left is %+v", n.Hints())
 		}
 	}
+	soon(t, "it to be asked first again", func() bool { return n.coord.ReachOf(id) == coordinator.Up })
 	for i := range keys {
 		k := replica.Key{Token: ring.TokenOf(0, fmt.Append(nil, i)), Name: fmt.Append(nil, i)}
 		if !again.holds(t, k) || !n.holds(t, k) {

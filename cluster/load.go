@@ -73,6 +73,10 @@ func (n *Node) measure() {
 	}
 }
 
+// Strained reports whether the node gets too little processor time, so that others
+// are preferred to it.
+func (n *Node) Strained() bool { return n.coord.Strained() }
+
 // tellStrained tells the others; who does not hear it finds out by itself.
 func (n *Node) tellStrained() {
 	r := n.ring.Load()

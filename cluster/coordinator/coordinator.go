@@ -208,6 +208,13 @@ func (c *Coordinator) SetReach(id ring.NodeID, reach Reach) {
 	c.unsettle(id)
 }
 
+// ReachOf returns what SetReach said of a node.
+func (c *Coordinator) ReachOf(id ring.NodeID) Reach {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	return c.peerLocked(id).is()
+}
+
 // Lost ends what waits for answers of a node whose connection broke.
 func (c *Coordinator) Lost(id ring.NodeID) {
 	c.SetReach(id, Down)

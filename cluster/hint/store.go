@@ -170,6 +170,14 @@ func (s *Store) Adds(id ring.NodeID) uint64 {
 	return s.of(id).adds
 }
 
+// Owes reports whether there are hints of a target.
+func (s *Store) Owes(id ring.NodeID) bool {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	t := s.targets[id]
+	return t != nil && (t.count > 0 || t.doubts > 0)
+}
+
 // Has reports whether there is a hint of a key for a node; ready is false when
 // only the disk knows. The caller holds the key's lock if it matters.
 func (s *Store) Has(id ring.NodeID, k replica.Key) (found, ready bool, err error) {

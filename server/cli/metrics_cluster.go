@@ -37,6 +37,11 @@ func clusterSampler(n *cluster.Node) admin.Sampler {
 			emit(admin.Sample{Name: "kvstore_" + c.name, Help: c.help, Value: float64(c.value)})
 		}
 		gauge("requests_waiting", "Requests waiting for other nodes.", float64(n.Waiting()))
+		strained := 0.0
+		if n.Strained() {
+			strained = 1
+		}
+		gauge("strained", "1 while the node gets too little processor time and others are preferred to it.", strained)
 		ready := 0.0
 		if n.Ready() == nil {
 			ready = 1
