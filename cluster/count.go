@@ -23,22 +23,34 @@ func (n *Node) startCount() {
 	record := n.replica.StartCount()
 	n.wg.Go(func() {
 		defer snapshot.Close()
-		it, err := snapshot.NewIter(storage.IterOptions{
-			Lower: key.AppendToken(nil, 0), Upper: key.AppendToken(nil, uint64(ring.TokenEnd)),
-		})
+		next := key.AppendToken(nil, 0)
+		err := error(nil)
+		for range mendSystemRounds {
+			if next, err = n.countFrom(snapshot, next, record); !storage.IsCorrupt(err) || n.db.AwaitMended(n.ctx) != nil {
+				break
+			}
+		}
 		if err != nil {
-			n.log.Error().Err(err).Msg("the keys on disk cannot be counted")
-			return
-		}
-		for ok := it.First(); ok && n.ctx.Err() == nil; ok = it.Next() {
-			record(it.Key(), it.Value())
-		}
-		if err := errors.Join(it.Err(), it.Close()); err != nil {
 			n.log.Error().Err(err).Msg("the keys on disk cannot be counted")
 			return
 		}
 		record(nil, nil)
 	})
+}
+
+// countFrom counts the records from a key on. What damage has cost is not counted: what is left is what is there. When
+// it meets a damaged table, the caller goes on from the key it returns once that is mended.
+func (n *Node) countFrom(snapshot *storage.Snapshot, from []byte, record func(key, value []byte)) (next []byte, err error) {
+	it, err := snapshot.NewIter(storage.IterOptions{Lower: from, Upper: key.AppendToken(nil, uint64(ring.TokenEnd)), Left: true})
+	if err != nil {
+		return from, err
+	}
+	next = append(next, from...)
+	for ok := it.First(); ok && n.ctx.Err() == nil; ok = it.Next() {
+		record(it.Key(), it.Value())
+		next = append(append(next[:0], it.Key()...), 0)
+	}
+	return next, errors.Join(it.Err(), it.Close())
 }
 
 // CountKeys returns how many keys a database has: for each partition, the most

@@ -140,7 +140,8 @@ func (d *DB) rebuildPage(ctx context.Context, r sum.Range, of func(key, value []
 	wrong := make([]uint64, r.Hi-r.Lo)
 	s, drops := d.snapshotSums(wrong, r.Lo)
 	defer s.Close()
-	it, err := s.NewIter(IterOptions{Lower: leafKey(r.Lo), Upper: leafKey(r.Hi)})
+	// Where records are lost, what is left has its sums too: comparing them finds what is missing.
+	it, err := s.NewIter(IterOptions{Lower: leafKey(r.Lo), Upper: leafKey(r.Hi), Left: true})
 	if err != nil {
 		return false, err
 	}
