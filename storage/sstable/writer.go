@@ -21,6 +21,8 @@ const (
 
 	// writeSize is how much is handed to the file at once.
 	writeSize = 256 << 10
+	// spreadSize is how much is left to the system before it is asked to begin writing it back.
+	spreadSize = 1 << 20
 )
 
 // WriterOptions are how a table is written. The zero value is valid.
@@ -51,6 +53,8 @@ type Writer struct {
 	hashes     []uint64 // of the keys in the open partition
 
 	offset uint64 // where the next block begins
+	// handed is how much the file has been handed, and spread how much of that is being written back.
+	handed, spread int64
 	// out is what is not yet written to the file: blocks are laid out, compressed and sealed at its end.
 	out []byte
 	err error
@@ -243,6 +247,12 @@ func (w *Writer) toFile() {
 	}
 	if err != nil {
 		w.fail(fmt.Errorf("write table: %w", err))
+		return
+	}
+	w.handed += int64(n)
+	if w.handed-w.spread >= spreadSize {
+		vfs.StartWriteback(w.file, w.spread, w.handed-w.spread)
+		w.spread = w.handed
 	}
 }
 

@@ -20,6 +20,11 @@ func (f *osFile) Sync() error {
 	}
 }
 
+// startWriteback does what StartWriteback says. An error is Sync's to report.
+func (f *osFile) startWriteback(offset, length int64) {
+	_ = unix.SyncFileRange(int(f.Fd()), offset, length, unix.SYNC_FILE_RANGE_WRITE)
+}
+
 // Preallocate implements File with fallocate, keeping the size, so that a reader's end of file stays the last byte
 // written.
 func (f *osFile) Preallocate(size int64) error {

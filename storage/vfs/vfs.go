@@ -67,6 +67,14 @@ type File interface {
 	Size() (int64, error)
 }
 
+// StartWriteback asks that the system begin to write a part of the file to the disk, so that a later Sync finds little
+// left to do and does not hold up the syncs of others. It promises nothing, and does nothing where there is no such call.
+func StartWriteback(f File, offset, length int64) {
+	if w, ok := f.(interface{ startWriteback(offset, length int64) }); ok {
+		w.startWriteback(offset, length)
+	}
+}
+
 // Info describes a name.
 type Info struct {
 	Size int64

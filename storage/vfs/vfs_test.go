@@ -239,3 +239,27 @@ func TestFlip(t *testing.T) {
 		t.Error("a bit was flipped where there is none")
 	}
 }
+
+func TestStartWriteback(t *testing.T) {
+	name := filepath.Join(t.TempDir(), "f")
+	for _, fsys := range []FS{OS{}, NewMem()} {
+		if err := fsys.MkdirAll(filepath.Dir(name)); err != nil {
+			t.Fatal(err)
+		}
+		f, err := fsys.Create(name)
+		if err != nil {
+			t.Fatal(err)
+		}
+		if _, err := f.Write([]byte("content")); err != nil {
+			t.Fatal(err)
+		}
+		StartWriteback(f, 0, 7)
+		StartWriteback(f, 5, 1<<20)
+		if err := errors.Join(f.Sync(), f.Close()); err != nil {
+			t.Fatal(err)
+		}
+		if got, err := ReadFile(fsys, name); err != nil || string(got) != "content" {
+			t.Errorf("%T: %q, %v", fsys, got, err)
+		}
+	}
+}
