@@ -26,6 +26,8 @@ type handoff struct {
 	running map[ring.NodeID]bool // guarded by mu: a pass is under way
 	// aged is when hints of nodes that are away were last looked through for age.
 	aged map[ring.NodeID]time.Time // guarded by mu
+	// told is when a failure to bring them what they missed was last told of.
+	told map[ring.NodeID]time.Time // guarded by mu
 	// marked are partitions of which a replica may miss what no hint stands for.
 	marked map[ring.Partition]bool // guarded by mu
 	lost   uint64                  // guarded by mu: hints dropped and not yet told of
@@ -49,7 +51,7 @@ func (n *Node) openHints() error {
 	n.load.begin()
 	h := &n.handoff
 	h.news, h.counted = make(chan struct{}, 1), make(chan struct{})
-	h.aged = make(map[ring.NodeID]time.Time)
+	h.aged, h.told = make(map[ring.NodeID]time.Time), make(map[ring.NodeID]time.Time)
 	h.running, h.marked = make(map[ring.NodeID]bool), make(map[ring.Partition]bool)
 	n.hints = hint.New(store{n.db}, hint.Options{MaxBytes: n.o.HintBytes, MaxAge: n.o.HintAge, Now: n.o.Now, Dropped: n.hintDropped})
 	snapshot := n.db.NewSnapshot()
@@ -248,9 +250,21 @@ func (n *Node) pass(id ring.NodeID) {
 	if ended > 0 {
 		n.log.Info().Str("node", n.nameOf(id)).Int("keys", ended).Dur("took", time.Since(began)).Msg("a node got what it had missed")
 	}
-	if err != nil && n.ctx.Err() == nil {
+	if err != nil && n.ctx.Err() == nil && n.firstOf(id) {
 		n.log.Warn().Str("node", n.nameOf(id)).Err(err).Msg("not all that a node missed could be brought to it")
 	}
+}
+
+// firstOf reports whether a failure to bring a node what it missed is to be told of
+// again: passes are repeated every second.
+func (n *Node) firstOf(id ring.NodeID) bool {
+	n.handoff.mu.Lock()
+	defer n.handoff.mu.Unlock()
+	if time.Since(n.handoff.told[id]) < agedEvery {
+		return false
+	}
+	n.handoff.told[id] = time.Now()
+	return true
 }
 
 // hintHost is the node as a Replayer sees it.
