@@ -33,6 +33,9 @@
 //	MANIFEST-000007  which tables make up the tree, since when logs count (package manifest)
 //	000008.log       operations that are in no table yet (package wal)
 //	000005.sst       a table (package sstable)
+//	SCRUB            how far the scrubber is
+//	RESERVE          room that is given back for deletions when the disk is full; RESERVE-OPEN for opening then
+//	quarantine       damaged files that were replaced
 //
 // Every file has its format's version in it. Numbers are never used twice.
 //
@@ -49,7 +52,7 @@
 //
 // # Goroutines
 //
-// The syncer writes and flushes the log for those who wait, the preparer makes the logs and memtables of the next
+// The doctor mends tables that were found damaged, the scrubber looks for them. The syncer writes and flushes the log for those who wait, the preparer makes the logs and memtables of the next
 // rotations, the keeper removes files and gives memory back, the flusher and
 // the compaction workers write tables. All belong to the DB and end in Close. Any method may be called concurrently
 // with any other; Batch and Iter are for one goroutine. The locks are leaves, held for memory work only: what must be

@@ -75,9 +75,9 @@ func (r *repair) number() uint64 {
 	return r.next - 1
 }
 
-// everything is a range that holds every key.
+// everything is a range that holds every key: the first has token 0.
 func everything() storage.Range {
-	return storage.Range{Lo: []byte{}, Hi: bytes.Repeat([]byte{0xff}, 32)}
+	return storage.Range{Lo: key.AppendToken(nil, 0), Hi: bytes.Repeat([]byte{0xff}, 32)}
 }
 
 // lose marks every key as one that may have lost operations up to seq.
@@ -190,8 +190,7 @@ func (r *repair) tables(ctx context.Context) error {
 		if n := len(db.Lost()); n > 0 {
 			r.say("forgotten: %s of which records were lost; reads there answer what is left", plural(n, "range"))
 		}
-		all := everything()
-		err = db.Refilled(all.Lo, all.Hi)
+		err = db.Refilled(nil, everything().Hi)
 	}
 	r.report.Lost = db.Lost()
 	return errors.Join(err, db.Close())
