@@ -72,9 +72,13 @@ func TestChaos(t *testing.T) {
 	}
 	var clients []*client
 	defer func() {
-		w.close()
+		if err := w.close(); err != nil {
+			t.Error(err)
+		}
 		if !t.Failed() && !*always {
-			os.RemoveAll(dir)
+			if err := os.RemoveAll(dir); err != nil {
+				t.Error(err)
+			}
 			return
 		}
 		keep(t, w, clients)

@@ -53,12 +53,16 @@ func newWorld(ctx context.Context, program, dir string) (*world, error) {
 	return w, err
 }
 
-// close ends all processes.
-func (w *world) close() {
+// close ends all processes and takes the small disk away, with what is on it.
+func (w *world) close() error {
 	for _, n := range w.nodes {
 		n.Kill()
 	}
 	w.net.Close()
+	if err := syscall.Unmount(filepath.Join(w.dir, fmt.Sprintf("n%d", diskNode+1)), 0); err != nil {
+		return fmt.Errorf("take the small disk away: %w", err)
+	}
+	return nil
 }
 
 // tell notes what happens.
