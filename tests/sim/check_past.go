@@ -61,8 +61,8 @@ func (r *Result) CheckReturned(key string) error {
 		return err
 	}
 	for d, w := range r.Dots {
-		if w.Key != key || w.Op < 0 || r.History[w.Op].Outcome != Acknowledged {
-			continue
+		if w.Key != key || w.Op < 0 || !r.Stored[d] || r.History[w.Op].Outcome != Acknowledged {
+			continue // one that was not stored was made anew elsewhere
 		}
 		for i := range final.Siblings {
 			if s := &final.Siblings[i]; r.Dots.replaces(d, s.Dot) {

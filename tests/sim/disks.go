@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -10,6 +11,7 @@ import (
 	"sync/atomic"
 	"time"
 
+	"kvstore/cluster/ring"
 	"kvstore/cluster/version"
 	"kvstore/storage"
 	"kvstore/storage/key"
@@ -100,26 +102,51 @@ func (m *machine) rot(draw uint64) bool {
 	return m.disk.Flip(name, at, uint(draw>>5)) == nil
 }
 
-// contents returns the objects on a machine's disk as they are now, encoded, by
-// name, whether it runs or not.
-func (m *machine) contents() (map[string][]byte, error) {
+// contents are what is on a disk.
+type contents struct {
+	objects map[string][]byte // encoded, by name
+	hints   []owed
+}
+
+// owed is a hint: a node misses a key.
+type owed struct {
+	target ring.NodeID
+	name   string
+}
+
+// contents reads a machine's disk as it is now, whether it runs or not.
+func (m *machine) contents() (*contents, error) {
 	o := m.w.c.Storage
 	o.FS = m.disk.Clone()
 	db, err := storage.Open(directory, o)
 	if err != nil {
 		return nil, fmt.Errorf("disk of %s: %w", m.name(), err)
 	}
-	objects := make(map[string][]byte)
-	it, err := db.NewIter(storage.IterOptions{Upper: []byte{0x40}})
+	c := &contents{objects: make(map[string][]byte)}
+	it, err := db.NewIter(storage.IterOptions{})
 	if err != nil {
 		return nil, errors.Join(err, db.Close())
 	}
 	for ok := it.First(); ok && err == nil; ok = it.Next() {
-		var name []byte
-		_, _, name, err = key.ParseUser(it.Key())
-		objects[string(name)] = slices.Clone(it.Value())
+		err = c.add(it.Key(), it.Value())
 	}
-	return objects, errors.Join(err, it.Err(), it.Close(), db.Close())
+	return c, errors.Join(err, it.Err(), it.Close(), db.Close())
+}
+
+// firstSystemKey is where user keys end, and spaceHints that of hints; see their
+// packages.
+const firstSystemKey, spaceHints = 0x40, 0x43
+
+func (c *contents) add(k, value []byte) error {
+	switch {
+	case k[0] < firstSystemKey:
+		_, _, name, err := key.ParseUser(k)
+		c.objects[string(name)] = slices.Clone(value)
+		return err
+	case k[0] == spaceHints && len(k) > 18:
+		c.hints = append(c.hints, owed{ring.NodeID(binary.BigEndian.Uint64(k[1:])), string(k[18:])})
+	}
+	return nil
 }
 
 // decoded reads an object; nil is the empty one.

@@ -63,6 +63,8 @@
 //   - context: a write with a context replaces only what its client had seen
 //   - siblings: of two siblings none had replaced the other
 //   - collected: where a tombstone was forgotten, no replica holds what it deleted
+//   - hints: what a machine was owed and is no longer has arrived there, or was
+//     dropped and counted; once everybody is there all are delivered
 //   - refused: what a client was told is not written is nowhere
 //   - dots: no two values have one dot, and no disk holds a dot nobody issued
 //   - equal: replicas of a quiet key hold the same bytes, and nobody else holds it

@@ -18,6 +18,11 @@ type sighting struct {
 	at      time.Time
 	objects []map[string]*version.Object // by machine; nil where the disk cannot be read
 	encoded []map[string][]byte
+	hints   [][]owed
+	// dropped are the hints that each machine's process has dropped, and lives
+	// which process it was.
+	dropped []uint64
+	lives   []int
 }
 
 // inspectEvery looks at all disks again and again while the plan happens.
@@ -37,16 +42,17 @@ func (w *World) look() bool {
 	now := &sighting{at: time.Now()}
 	whole := true
 	for _, m := range w.machines {
-		encoded, err := m.contents()
+		disk, err := m.contents()
 		if err != nil {
-			whole = false
+			disk, whole = &contents{}, false
 			if !m.behind && !m.excused(err) {
 				w.fail("stands", "%v", err)
 			}
 		}
-		now.encoded = append(now.encoded, encoded)
+		now.encoded, now.hints = append(now.encoded, disk.objects), append(now.hints, disk.hints)
+		now.dropped, now.lives = append(now.dropped, m.dropped()), append(now.lives, m.lives)
 		objects := make(map[string]*version.Object)
-		for name, b := range encoded {
+		for name, b := range disk.objects {
 			o, err := decoded(b)
 			if err != nil {
 				w.fail("stands", "key %s on %s: %v", name, m.name(), err)
@@ -59,6 +65,7 @@ func (w *World) look() bool {
 	}
 	if w.sighted != nil {
 		w.collected(w.sighted, now)
+		w.delivered(w.sighted, now)
 	}
 	w.sighted = now
 	return whole
@@ -102,8 +109,7 @@ func (w *World) collected(before, now *sighting) {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	for m, objects := range before.objects {
-		lost := w.machines[m].behind || !w.machines[m].lostAt.Before(before.at)
-		if lost || now.encoded[m] == nil {
+		if w.lostSince(m, before.at) || now.encoded[m] == nil {
 			continue
 		}
 		for name, o := range objects {

@@ -87,6 +87,7 @@ type World struct {
 	allowed int // how many operations may be issued by now
 	history []*Op
 	ending  bool // no new operations and faults
+	over    bool // nothing comes after
 
 	mu       sync.Mutex
 	dots     past                                // guarded by mu
@@ -113,6 +114,7 @@ func newWorld(c Config) *World {
 	}
 	w.net = newNetwork(w.loop, c.Seed)
 	w.gossip.SetFate(w.fate)
+	w.net.Ping(func() bool { return w.over })
 	for _, op := range command.NewTable().Ops() {
 		w.ops[op.Name] = w.watched(op)
 	}
@@ -255,7 +257,8 @@ func (w *World) settle() bool {
 	}
 	w.pass(time.Until(w.apart))
 	return w.run(time.Minute, "every request to end", func() bool { return w.outstanding() == 0 }) &&
-		w.run(time.Minute, "the ring to be whole again", w.whole)
+		w.run(time.Minute, "the ring to be whole again", w.whole) &&
+		w.handedOff()
 }
 
 func (w *World) outstanding() (n int) {
@@ -325,6 +328,7 @@ func (w *World) count(m *machine) {
 
 // close ends every goroutine of the bubble.
 func (w *World) close() {
+	w.over = true
 	for _, m := range w.machines {
 		if m.process != nil {
 			m.kill()

@@ -3,6 +3,8 @@ package sim
 import (
 	"errors"
 	"time"
+
+	"kvstore/cluster/ring"
 )
 
 // A paused machine is one whose process was stopped by a signal: nothing reaches
@@ -80,4 +82,35 @@ func (n *Network) Hold(machine int, do func()) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.hold(machine, do)
+}
+
+// pingEvery is the time between pings on a connection; see package rpc.
+const pingEvery = 250 * time.Millisecond
+
+// Ping lets both ends of each connection learn how long a round trip takes, again
+// and again until over says so.
+func (n *Network) Ping(over func() bool) {
+	if over() {
+		return
+	}
+	type pong struct {
+		t    *Transport
+		from ring.NodeID
+		took time.Duration
+	}
+	var pongs []pong
+	n.mu.Lock()
+	for _, t := range n.sorted() {
+		for _, other := range n.sorted() {
+			if s := t.sending[other.id]; s != nil && !s.over && n.connectable(t, other) {
+				took := 600*time.Microsecond + 2*(n.slow[t.machine]+n.slow[other.machine])
+				pongs = append(pongs, pong{t, other.id, took})
+			}
+		}
+	}
+	n.mu.Unlock()
+	for _, p := range pongs {
+		p.t.o.RTT(p.from, p.took)
+	}
+	n.loop.after(pingEvery, func() { n.Ping(over) })
 }
