@@ -64,14 +64,24 @@ func (r *Result) Verify() []Violation {
 }
 
 // CheckEqual: the replicas of a key hold the same bytes, and nobody else holds it.
+// An object that says only that there is nothing may be forgotten.
 func (r *Result) CheckEqual(key string) error {
-	for machine, disk := range r.Disks {
-		holds, want := disk[key], r.Disks[r.Replicas[key][0]][key]
-		if !slices.Contains(r.Replicas[key], machine) {
-			want = nil
+	var want []byte
+	for _, machine := range r.Replicas[key] {
+		if o, err := r.object(machine, key); err != nil {
+			return err
+		} else if !gone(o, r.Ended) {
+			want = r.Disks[machine][key]
 		}
-		if !bytes.Equal(holds, want) {
-			return fmt.Errorf("key %s: machine %d holds %s, it should hold %s", key, machine, describe(holds), describe(want))
+	}
+	for machine, disk := range r.Disks {
+		holds, should := disk[key], want
+		o, err := r.object(machine, key)
+		if !slices.Contains(r.Replicas[key], machine) {
+			should = nil
+		}
+		if err != nil || !bytes.Equal(holds, should) && (should != nil || !gone(o, r.Ended)) {
+			return fmt.Errorf("key %s: machine %d holds %s, it should hold %s", key, machine, describe(holds), describe(should))
 		}
 	}
 	return nil

@@ -102,6 +102,22 @@ func (m *machine) rot(draw uint64) bool {
 	return m.disk.Flip(name, at, uint(draw>>5)) == nil
 }
 
+// empty takes a machine's data, and leaves who it is.
+func (m *machine) empty() {
+	m.disk.Kill()
+	disk := newDisk()
+	_ = disk.MkdirAll(directory) // it never fails
+	for _, name := range []string{"node.json", "ring", "clock"} {
+		name = filepath.Join(directory, name)
+		if b, err := vfs.ReadFile(m.disk, name); err == nil {
+			if err := vfs.WriteFile(disk, name, b); err != nil {
+				m.w.fail("stands", "machine %s: %v", m.name(), err)
+			}
+		}
+	}
+	m.disk = disk
+}
+
 // contents are what is on a disk.
 type contents struct {
 	objects map[string][]byte // encoded, by name

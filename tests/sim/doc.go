@@ -20,8 +20,9 @@
 // A seed decides a Plan: more than ten minutes, in which the clients work for a few
 // rounds, with faults striking around each, and now and then one that lasts for
 // minutes. What is quiet costs little: ten minutes without work are a third of a
-// second. Then all faults end, the replicas must become level, and the machines
-// stop. Every minute, and at the end, all disks are looked at (look.go).
+// second. Then all faults end. Hints must be delivered, the replicas must become
+// level and every partition settled by their comparing, while nobody reads; then the
+// machines stop. Every minute, and at the end, all disks are looked at (look.go).
 //
 // # Faults
 //
@@ -67,7 +68,8 @@
 //     dropped and counted; once everybody is there all are delivered
 //   - refused: what a client was told is not written is nowhere
 //   - dots: no two values have one dot, and no disk holds a dot nobody issued
-//   - equal: replicas of a quiet key hold the same bytes, and nobody else holds it
+//   - equal: replicas of a quiet key hold the same bytes, and nobody else holds it;
+//     this comes about without reads, within two periods of comparing
 //   - stands: every machine comes up again, and everything ends
 //
 // # Replay

@@ -48,6 +48,8 @@ const (
 	Rot
 	// Restore puts an old image of its disk into a machine.
 	Restore
+	// Empty takes a machine's data, but not who it is.
+	Empty
 	faults
 )
 
@@ -55,7 +57,7 @@ const (
 func (f Fault) String() string {
 	return [...]string{
 		"split", "one way", "isolate", "between", "pause", "kill", "kill mid turn", "kill mid write", "power", "power mid write",
-		"restart", "slow", "cut", "full disk", "clock ahead", "clock behind", "rot", "restore",
+		"restart", "slow", "cut", "full disk", "clock ahead", "clock behind", "rot", "restore", "empty",
 	}[f]
 }
 
@@ -95,6 +97,14 @@ func (w *World) strike(s Strike) {
 		}
 	case Restore:
 		w.restore(s, m)
+	case Empty:
+		if w.down() < w.c.MaxDown && m.process != nil && w.mayLose(m, true) {
+			w.note("fault: %s loses its data", m.name())
+			m.wanted, m.behind = false, true
+			m.empty()
+			m.lostPower()
+			w.loop.after(s.Length, m.start)
+		}
 	default:
 		w.takeDown(s, m)
 	}

@@ -84,12 +84,20 @@ func (w *World) delivered(before, now *sighting) {
 			if has == nil {
 				has = new(version.Object)
 			}
-			if !has.Covers(owes) && !gone(owes, now.at) {
+			if !w.holdsAll(h.name, has, owes, now.at) {
 				w.fail("hints", "key %s: %s no longer keeps a hint for %s, which holds %s of %s", h.name,
 					w.machines[m].name(), w.machines[target].name(), describe(now.encoded[target][h.name]), describe(before.encoded[m][h.name]))
 			}
 		}
 	}
+}
+
+// holdsAll reports whether an object has what another one has, or what replaced it.
+func (w *World) holdsAll(name string, o, other *version.Object, now time.Time) bool {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	by := w.dots.successors(name)
+	return !slices.ContainsFunc(other.Siblings, func(s version.Sibling) bool { return !w.dots.kept(s.Dot, o, by, now.UnixMilli()) })
 }
 
 // lostSince reports whether a machine has lost writes since a time.

@@ -157,32 +157,40 @@ func (w *World) replicasOf(name string) (machines []int) {
 }
 
 // level reports whether at the last look all replicas of every key held the same,
-// and nobody else anything; then no loss is left to make good.
+// and nobody else anything; then no loss is left to make good. What says only that
+// there is nothing may be forgotten by some and not yet by others.
 func (w *World) level() bool {
 	s := w.sighted
-	names := make(map[string]bool)
-	for m := range s.encoded {
+	for m, objects := range s.objects {
 		if s.encoded[m] == nil {
+			w.differing = w.machines[m].name() + " cannot be read"
 			return false
 		}
-		for name := range s.encoded[m] {
-			names[name] = true
-		}
-	}
-	for name := range names {
-		replicas := w.replicasOf(name)
-		if len(replicas) == 0 {
-			return false
-		}
-		want := s.encoded[replicas[0]][name]
-		for m := range s.encoded {
-			if holds := s.encoded[m][name]; slices.Contains(replicas, m) != (holds != nil) || holds != nil && !bytes.Equal(holds, want) {
+		for name, o := range objects {
+			if !gone(o, s.at) && !w.same(name, m) {
 				return false
 			}
 		}
 	}
 	for _, m := range w.machines {
 		m.behind = false
+	}
+	return true
+}
+
+// same reports whether all replicas of a key hold what a machine does, and that is
+// one of them.
+func (w *World) same(name string, m int) bool {
+	replicas := w.replicasOf(name)
+	if !slices.Contains(replicas, m) {
+		w.differing = fmt.Sprintf("%s holds %s and is no replica of it", w.machines[m].name(), name)
+		return false
+	}
+	for _, other := range replicas {
+		if a, b := w.sighted.encoded[m][name], w.sighted.encoded[other][name]; !bytes.Equal(a, b) {
+			w.differing = fmt.Sprintf("of %s %s holds %s and %s %s", name, w.machines[m].name(), describe(a), w.machines[other].name(), describe(b))
+			return false
+		}
 	}
 	return true
 }

@@ -73,6 +73,7 @@ func (m *machine) options(p *process) cluster.Options {
 			p.rpc = w.net.listen(m.index, o)
 			return p.rpc, nil
 		},
+		Repair:          cluster.Repair{Period: w.c.Period, Delay: w.c.Delay},
 		GossipTransport: p.gossip,
 		BootID:          fmt.Sprintf("boot-%d", m.boots),
 		Now:             func() time.Time { return time.Now().Add(m.skew) },

@@ -71,12 +71,19 @@ func calm() []KeySpec {
 // copy that is lost is a copy that quorums may not meet: what two machines have
 // acknowledged remains, but may be out of sight until it is repaired.
 func lossy(c *Config) {
+	thin(c)
 	for i := range c.Keys {
-		k := &c.Keys[i]
-		if k.Check == Linear || k.Check == Fresh {
+		if k := &c.Keys[i]; k.Check == Linear || k.Check == Fresh {
 			k.Check = Kept
 		}
-		if slices.Equal(k.W, single) {
+	}
+}
+
+// thin makes keys fit for runs in which a machine loses data and knows it: what
+// only one machine has acknowledged may be lost.
+func thin(c *Config) {
+	for i := range c.Keys {
+		if k := &c.Keys[i]; slices.Equal(k.W, single) {
 			k.W = majority
 		}
 	}
@@ -149,8 +156,16 @@ func profiles() []profile {
 				five(c, r)
 			}
 			c.Faults = []Fault{Cut, Kill, Between}
-			c.Rare = []Fault{Restore}
+			c.Rare = []Fault{Restore, Restore, Restore, Restore}
 			lossy(c)
+		}},
+		{"emptied disks", func(c *Config, r *rand.Rand) {
+			if r.IntN(2) == 0 {
+				five(c, r)
+			}
+			c.Faults = []Fault{Cut, Kill, Isolate}
+			c.Rare = []Fault{Empty, Empty, Empty, Empty}
+			thin(c)
 		}},
 	}
 }
@@ -180,6 +195,7 @@ func FromSeed(seed uint64) Config {
 		Clients: 3 + r.IntN(5), Ops: 400 + r.IntN(300), Think: time.Duration(20+r.IntN(150)) * time.Millisecond,
 		FaultEvery: time.Duration(500+r.IntN(2500)) * time.Millisecond, FaultFor: time.Duration(200+r.IntN(3000)) * time.Millisecond,
 		MaxDown: 1 + r.IntN(2), Skew: time.Duration(r.IntN(150)+1) * time.Millisecond,
+		Period: time.Minute + time.Duration(r.IntN(120))*time.Second, Delay: 20*time.Second + time.Duration(r.IntN(100))*time.Second,
 		Storage: storage.Options{
 			// Small, so that a few hundred writes flush, compact and miss the cache.
 			MemtableSize: int64(8<<10 + r.IntN(64<<10)), CacheSize: int64(r.IntN(2) * 32 << 10), TableSize: 8 << 10,

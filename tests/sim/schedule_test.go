@@ -42,7 +42,7 @@ func play(t *testing.T, change func(c *Config), act func(s *scene)) {
 		var disks []map[string][]byte
 		if s.form() {
 			act(s)
-			if s.settle() && s.repair() {
+			if s.settle() && s.converge() && s.readAll() {
 				disks = s.collect()
 			}
 		}

@@ -36,6 +36,8 @@ type Config struct {
 	FaultFor   time.Duration // mean length of a fault
 	MaxDown    int           // machines that may be down at once
 	Skew       time.Duration // clocks are up to this far off
+	Period     time.Duration // within which every partition is compared
+	Delay      time.Duration // that tombstones are kept at least
 	Plan       Plan
 	Log        io.Writer // takes the nodes' logs; nil: none
 }
@@ -97,12 +99,14 @@ type World struct {
 	failures []Violation                         // guarded by mu
 	story    []string                            // guarded by mu
 
-	sighted  *sighting // the last look at all disks
-	replicas map[string][]int
-	metrics  map[string]uint64
-	lost     int
-	struck   [faults]int // how often each fault happened
-	apart    time.Time   // until then a clock may be ahead of the others
+	sighted *sighting // the last look at all disks
+	// differing says what level found.
+	differing string
+	replicas  map[string][]int
+	metrics   map[string]uint64
+	lost      int
+	struck    [faults]int // how often each fault happened
+	apart     time.Time   // until then a clock may be ahead of the others
 }
 
 // newWorld builds the machines and starts nothing. It is called in a bubble.
@@ -268,31 +272,49 @@ func (w *World) outstanding() (n int) {
 	return n
 }
 
-// repair reads every key at all its replicas until that succeeds.
-func (w *World) repair() bool {
-	w.pass(5 * time.Second) // what is still on its way arrives
-	reader := w.clients[0]
-	keys := (&Result{History: w.history}).keys()
-	for round := 0; len(keys) > 0 && round < 50; round++ {
-		var left []string
-		for _, k := range keys {
-			op := reader.submit(w.machines[w.rand.IntN(len(w.machines))], "get", k, coordinator.Levels{R: coordinator.All})
-			if !w.run(time.Minute, "a repairing read", func() bool { return op.Return != 0 }) {
-				return false
-			}
-			if op.Outcome != Acknowledged {
-				left = append(left, k)
-			}
+// converge waits until all replicas hold the same and every partition is settled:
+// nobody reads or writes, so it is comparing replicas that brings this about.
+func (w *World) converge() bool {
+	end := time.Now().Add(2*w.c.Period + w.c.Delay + handoffWithin)
+	for !w.failed() {
+		whole := w.look()
+		if whole && w.level() && w.unsettled() == 0 {
+			return !w.failed()
 		}
-		keys = left
-		w.pass(100 * time.Millisecond)
+		if !time.Now().Before(end) {
+			w.fail("equal", "%v after everybody is back: %d partitions are unsettled; %s", time.Since(end)+2*w.c.Period+w.c.Delay+handoffWithin, w.unsettled(), w.differing)
+			return false
+		}
+		w.pass(w.c.Period / 4)
 	}
-	if len(keys) > 0 {
-		w.fail("stands", "keys %v cannot be read at all their replicas", keys)
-		return false
+	return false
+}
+
+// unsettled counts the partitions of which a node is not sure to have seen every
+// write.
+func (w *World) unsettled() (n int) {
+	for _, m := range w.machines {
+		if node := m.up(); node != nil {
+			n += node.Unsettled()
+		}
 	}
-	w.pass(time.Second)
-	return true
+	return n
+}
+
+// readAll lets every key be read once more from all its replicas.
+func (w *World) readAll() bool {
+	reader := w.clients[0]
+	for _, k := range (&Result{History: w.history}).keys() {
+		op := reader.submit(w.machines[w.rand.IntN(len(w.machines))], "get", k, coordinator.Levels{R: coordinator.All, Mode: coordinator.Strict})
+		if !w.run(time.Minute, "a last read", func() bool { return op.Return != 0 }) {
+			return false
+		}
+		if op.Outcome != Acknowledged {
+			w.fail("stands", "key %s cannot be read at all its replicas: %v", k, op.Err)
+		}
+	}
+	w.pass(5 * time.Second)
+	return !w.failed()
 }
 
 // collect stops the machines and reads their disks.
@@ -356,7 +378,7 @@ func (w *World) result(disks []map[string][]byte) *Result {
 func Run(c Config) *Result {
 	w := newWorld(c)
 	var disks []map[string][]byte
-	if w.form() && w.work() && w.settle() && w.repair() {
+	if w.form() && w.work() && w.settle() && w.converge() && w.readAll() {
 		disks = w.collect()
 	}
 	w.close()
