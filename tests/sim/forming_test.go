@@ -102,6 +102,7 @@ func TestAJoinIsRefusedOnceThereIsData(t *testing.T) {
 			node := s.machines[0].up()
 			return node != nil && len(node.Ring().Members) == 2 && s.connected(0, 1)
 		})
+		s.pass(introduction)
 		s.set(0, ones, Acknowledged)
 		s.machines[2].start()
 		var refusal error
@@ -122,6 +123,7 @@ func TestAJoinIsRefusedOnceThereIsData(t *testing.T) {
 		s.machines[1].kill()
 		s.machines[1].start()
 		s.run(time.Minute, "the machine to return", func() bool { return s.connected(0, 1) })
+		s.pass(introduction)
 		s.set(1, quorums, Acknowledged)
 	})
 }

@@ -74,6 +74,7 @@ func (m *machine) options(p *process) cluster.Options {
 			return p.rpc, nil
 		},
 		Repair:          cluster.Repair{Period: w.c.Period, Delay: w.c.Delay},
+		HintBytes:       w.c.HintBytes,
 		GossipTransport: p.gossip,
 		BootID:          fmt.Sprintf("boot-%d", m.boots),
 		Now:             func() time.Time { return time.Now().Add(m.skew) },

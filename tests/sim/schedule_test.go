@@ -142,14 +142,14 @@ func (s *scene) apart(m int) {
 	s.pass(4 * time.Second)
 }
 
-// together ends all isolation and waits until the ring is whole.
-func (s *scene) together() {
+// heal ends all isolation and waits until the ring is whole.
+func (s *scene) heal() {
 	for a := range s.machines {
 		for b := range s.machines {
 			s.net.Unblock(a, b)
 		}
 	}
-	s.run(time.Minute, "the ring to be whole", s.whole)
+	s.together("to be whole")
 }
 
 func TestTwoPartitionedWritersMakeSiblings(t *testing.T) {
@@ -160,7 +160,7 @@ func TestTwoPartitionedWritersMakeSiblings(t *testing.T) {
 		// Nodes that cannot hear of each other are ordered by their own clocks.
 		s.pass(time.Second)
 		two := s.set(order[1], ones, Acknowledged)
-		s.together()
+		s.heal()
 		context, values := s.siblings(order[2])
 		if slices.Sort(values); !slices.Equal(values, []string{one, two}) {
 			t.Errorf("siblings %q, want %q and %q", values, brief(one), brief(two))
@@ -197,7 +197,7 @@ func TestASoftPrimaryAlone(t *testing.T) {
 		}
 		latest := s.set(order[1], quorums, Acknowledged)
 		s.get(order[2], quorums, latest)
-		s.together()
+		s.heal()
 		s.get(order[0], quorums, latest)
 	})
 }
@@ -221,7 +221,7 @@ func TestAStalePrimaryReturns(t *testing.T) {
 				s.set(order[1], quorums, Acknowledged)
 				s.set(order[2], quorums, Acknowledged)
 				c.back(s, order[0])
-				s.together()
+				s.heal()
 				// Its own copy is two writes behind, and nobody has told it.
 				latest := s.set(order[0], quorums, Acknowledged)
 				for m := range s.machines {
@@ -248,7 +248,7 @@ func TestAStalePrimaryCountsOn(t *testing.T) {
 		s.apart(order[0])
 		incr(order[1], "2")
 		incr(order[2], "3")
-		s.together()
+		s.heal()
 		incr(order[0], "4")
 		incr(order[1], "5")
 	})
@@ -401,7 +401,7 @@ func TestScanMissesNothing(t *testing.T) {
 				victim := s.machines[2]
 				victim.kill()
 				victim.start()
-				s.run(time.Minute, "the machine to return", s.whole)
+				s.together("to be whole")
 			}
 		}
 		for i := 0; i < keys; i += 2 {

@@ -20,7 +20,7 @@ var (
 	fromSeed = flag.Uint64("seed", 1, "the first seed")
 	only     = flag.String("profile", "", "run only seeds of this profile")
 	logged   = flag.String("log", "", "a file that takes the nodes' logs")
-	shrinks  = flag.Int("shrink", 60, "how many runs may be spent on making a failure smaller")
+	shrinks  = flag.Int("shrink", 40, "how many runs may be spent on making a failure smaller")
 
 	// What a shrunk run has left of its seed's.
 	strikes = flag.String("strikes", "", "only these faults of the plan, by number; none: no fault")

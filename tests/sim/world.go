@@ -38,6 +38,7 @@ type Config struct {
 	Skew       time.Duration // clocks are up to this far off
 	Period     time.Duration // within which every partition is compared
 	Delay      time.Duration // that tombstones are kept at least
+	HintBytes  int64         // that are kept for each machine that is away; 0: as a server has it
 	Plan       Plan
 	Log        io.Writer // takes the nodes' logs; nil: none
 }
@@ -192,7 +193,18 @@ func (w *World) form() bool {
 	for _, m := range w.machines {
 		m.start()
 	}
-	return w.run(time.Minute, "the ring to form", w.whole)
+	return w.together("to form")
+}
+
+// introduction is the time in which nodes that have just been connected tell each
+// other what they have collected; requests do not use the connection before.
+const introduction = 3 * time.Second
+
+// together waits until the ring is whole and requests can use it.
+func (w *World) together(what string) bool {
+	whole := w.run(time.Minute, "the ring "+what, w.whole)
+	w.pass(introduction)
+	return whole
 }
 
 // whole reports whether all machines are members and connected with each other.
@@ -261,7 +273,7 @@ func (w *World) settle() bool {
 	}
 	w.pass(time.Until(w.apart))
 	return w.run(time.Minute, "every request to end", func() bool { return w.outstanding() == 0 }) &&
-		w.run(time.Minute, "the ring to be whole again", w.whole) &&
+		w.together("to be whole again") &&
 		w.handedOff()
 }
 
@@ -319,8 +331,8 @@ func (w *World) readAll() bool {
 
 // collect stops the machines and reads their disks.
 func (w *World) collect() (disks []map[string][]byte) {
-	for _, k := range (&Result{History: w.history}).keys() {
-		w.replicas[k] = w.replicasOf(k)
+	for _, k := range w.c.Keys {
+		w.replicas[k.Name] = w.replicasOf(k.Name)
 	}
 	stopped := 0
 	for _, m := range w.machines {
