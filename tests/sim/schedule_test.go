@@ -438,8 +438,8 @@ func TestAFullDiskTellsNobodyOfWhatItDidNotTake(t *testing.T) {
 		disk.SetCapacity(disk.Used())
 		s.set(order[0], quorums, Unknown)
 		for range 4 {
-			s.pass(500 * time.Millisecond)
-			s.do(order[0], ones, "get", "k") // its turn ends well
+			s.pass(300 * time.Millisecond)
+			s.do(order[0], ones, "get", "k") // in the end its turns end well
 		}
 		for _, m := range order[1:] {
 			s.get(m, ones, first)
