@@ -97,7 +97,7 @@ func (n *Node) join() {
 		switch {
 		case err == nil || n.ring.Load() != nil || n.ctx.Err() != nil:
 			return
-		case errors.Is(err, ErrRefused):
+		case errors.Is(err, ErrRefused), errors.Is(err, ErrOldPlace):
 			n.fatal <- err
 			return
 		case err.Error() != said:
@@ -146,6 +146,9 @@ func (n *Node) joinOnce() error {
 			if err != nil {
 				return fmt.Errorf("ring from node %s: %w", m.Name, err)
 			}
+			if r.Member(n.id.Node) == nil {
+				return n.takeOldPlace(r)
+			}
 			return n.adopt(r)
 		case wire.Refused:
 			return refusal(string(reply.Body))
@@ -174,6 +177,9 @@ func (n *Node) serveJoin(ctx context.Context, body []byte) ([]byte, error) {
 	}
 	if known := r.Member(m.ID); known != nil {
 		return r.Encode(), nil
+	}
+	if old := oldPlace(r, m); old != nil {
+		return n.giveOldPlace(r, old)
 	}
 	if lead := r.Members[0].ID; lead != n.id.Node {
 		out, err := n.call(ctx, lead, methodJoin, body)

@@ -98,6 +98,11 @@ type Transport interface {
 var (
 	// ErrOtherCluster: the directory belongs to a cluster of another name.
 	ErrOtherCluster = errors.New("the directory belongs to another cluster")
+	// ErrOldPlace is no refusal: the ring has this node already, under the name and
+	// address it has, and its directory was emptied. The directory now says so;
+	// whoever opens it again is that member, in a new incarnation, and is filled by
+	// the other replicas.
+	ErrOldPlace = errors.New("the node takes its old place in the ring")
 	// ErrRefused: the cluster does not take the node in; the text has the
 	// cluster's reason.
 	ErrRefused = errors.New("the cluster refused the node")

@@ -11,6 +11,7 @@ import (
 
 	"github.com/rs/zerolog"
 
+	"kvstore/cluster"
 	"kvstore/config"
 )
 
@@ -71,13 +72,20 @@ func runServer(s *shell, args []string) error {
 	live := config.NewLive(c)
 	log, level := newLogger(s.stderr, c.Log.Format, c.Log.Level)
 	live.Subscribe("log.level", func(c *config.Config) { level.set(c.Log.Level) })
-	n, err := startNode(live, read, secure, log)
-	if err != nil {
-		return explain(c, err)
+	for {
+		n, err := startNode(live, read, secure, log)
+		if err != nil {
+			return explain(c, err)
+		}
+		why, refused := n.await(signals)
+		log.Info().Str("why", why).Msg("stopping")
+		stopped := stopWithin(n, c.Server.DrainTimeout, signals, log)
+		if stopped == nil && errors.Is(refused, cluster.ErrOldPlace) {
+			log.Warn().Msg("the directory was emptied: the node takes its old place in the ring, and is filled by the others")
+			continue
+		}
+		return errors.Join(explain(c, refused), stopped)
 	}
-	why, refused := n.await(signals)
-	log.Info().Str("why", why).Msg("stopping")
-	return errors.Join(explain(c, refused), stopWithin(n, c.Server.DrainTimeout, signals, log))
 }
 
 // await blocks until the node has to stop, and says why.

@@ -1,0 +1,60 @@
+package cluster
+
+import (
+	"context"
+	"errors"
+	"time"
+)
+
+// Shutdown leaves the cluster and closes the directory. Requests under way end
+// with an error; the caller has answered its clients before.
+func (n *Node) Shutdown(ctx context.Context) error {
+	var err error
+	n.shutdown.Do(func() { err = n.stop(ctx) })
+	return err
+}
+
+// leaveWithin bounds how long a parting node tells the others: gossip needs
+// about a second for it.
+const leaveWithin = 3 * time.Second
+
+func (n *Node) stop(context.Context) error {
+	var errs []error
+	n.cancel()
+	if n.gossip != nil {
+		if err := n.gossip.Leave(leaveWithin); err != nil {
+			// They will find out that it is gone.
+			n.log.Warn().Err(err).Msg("not everybody was told that the node leaves")
+		}
+	}
+	n.EndTurn()
+	n.entropy.Close()
+	n.coord.Close()
+	n.EndTurn() // for what Close completed
+	n.calls.close()
+	n.wg.Wait()
+	if n.gossip != nil {
+		errs = append(errs, n.gossip.Close())
+	}
+	if n.rpc != nil {
+		errs = append(errs, n.rpc.Close())
+	}
+	n.replica.Close()
+	n.turns.stop()
+	healthy := n.db.WriteError() == nil
+	if healthy {
+		errs = append(errs, n.db.Commit())
+	}
+	errs = append(errs, n.db.Close())
+	if err := errors.Join(errs...); err != nil || !healthy {
+		return err
+	}
+	id := n.id
+	if next := n.successor.Load(); next != nil {
+		id = *next
+	}
+	id.Clean = true
+	// No timestamp is issued any more, so the next start need not wait for what
+	// was reserved and not used.
+	return errors.Join(saveClock(n.fs, n.o.Dir, n.clock.Last()), id.save(n.fs, n.o.Dir))
+}
