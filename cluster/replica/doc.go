@@ -21,9 +21,17 @@
 //
 //   - Between reading an object and storing its successor the key's lock is
 //     held, so no task ever works on an object that another one has replaced.
+//
 //   - Done and Loaded run without any lock.
+//
 //   - What was flushed (see Flush) is never seen again: siblings at or before a
 //     database's horizon are dropped from every object that is read or merged.
+//
+//   - Every write tells the engine what it changes of the sum of its leaf (Sum), so
+//     sums are those of the records at any moment.
+//
+//   - What died at or before its partition's death horizon counts as absent, be it
+//     removed yet or not, and is not stored again (death.go).
 //
 // Locks are striped by token. All methods may be called concurrently.
 package replica
