@@ -48,7 +48,9 @@
 // as long as the same nodes can be reached: tallies count places, a place counts
 // once whoever acts there, and any two quorums meet. Hence:
 //
-//   - A stand-in answers reads for whom it stands in. That it holds nothing is an
+//   - A stand-in answers reads for whom it stands in. Replicas are asked before it: it
+//     knows only what was written since, and what one replica that is left has must
+//     not be missed because two stand-ins have not got it. That it holds nothing is an
 //     answer, and never more than that. A read does not bring it level, since its
 //     replica may well have what it lacks; a read that is part of a write does, for
 //     a reply that tells of a value must not tell of one that can still be lost.

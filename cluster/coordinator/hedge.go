@@ -39,7 +39,7 @@ func (o *readOp) giveUp() {
 		if more == 0 {
 			break
 		}
-		place := o.choose(from &^ o.asked)
+		place := o.choose(from &^ o.asked &^ o.here())
 		for set := late; set != 0 && place < 0; set &= set - 1 {
 			if silent := bits.TrailingZeros64(set); o.standIn(silent, false) {
 				place = silent
@@ -62,7 +62,7 @@ func (o *readOp) giveUp() {
 // gives up.
 func (o *readOp) hedge() {
 	defer o.mu.Unlock()
-	place := o.choose(o.tally.groups[0].members &^ o.asked &^ o.tally.bad)
+	place := o.choose(o.tally.groups[0].members &^ o.asked &^ o.tally.bad &^ o.here())
 	if o.repair || place < 0 || o.c.overloaded() || !o.c.budget.take(o.c.Metrics.Reads.Load(), o.c.Metrics.Hedges.Load()) {
 		return
 	}

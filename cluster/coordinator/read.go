@@ -232,12 +232,6 @@ func (o *readOp) ask() {
 	o.finish(err)
 }
 
-// choose picks the best replica of a set, -1 when there is none.
-func (o *readOp) choose(from uint64) int {
-	usable, prompt := o.v.reachableBy(o.part, &o.cast)
-	return first(usable&from, prompt&from)
-}
-
 // send asks one replica. The caller holds mu.
 func (o *readOp) send(place int) {
 	bit := uint64(1) << uint(place)

@@ -104,7 +104,7 @@ func TestAnyTwoOfFiveMayBeGone(t *testing.T) {
 				k.deliverAll()
 				k.gone(list[a], list[b])
 				name := fmt.Sprintf("%d and %d gone, at %d", b, a, entry)
-				for i, c := range [][]string{{"set", "v1"}, {"get", "", "v1"}, {"setnx", "no", "0"}, {"get", "", "v1"}, {"set", "v2"}, {"get", "", "v2"}} {
+				for i, c := range [][]string{{"get", "", "before"}, {"setnx", "no", "0"}, {"set", "v1"}, {"get", "", "v1"}, {"setnx", "no", "0"}, {"get", "", "v1"}, {"set", "v2"}, {"get", "", "v2"}} {
 					r := list[entry].run(c[0], "k", c[1])
 					k.deliverUntil(r)
 					if r.Err != nil || len(c) > 2 && string(r.Out) != c[2] {

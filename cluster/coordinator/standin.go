@@ -2,8 +2,8 @@ package coordinator
 
 import "math/bits"
 
-// assign decides who is asked: each replica, or in sloppy mode who stands in for it
-// while it is down, which may be this node. The caller holds mu.
+// assign decides who may be asked: each replica, or in sloppy mode who stands in for
+// it while it is down, which may be this node. The caller holds mu.
 func (o *readOp) assign(place *placement, l Levels) {
 	v := o.v
 	o.own, o.mode, o.local, o.cast = int(v.own[o.part]), l.Mode, l.R.local(), cast{}
@@ -20,9 +20,6 @@ func (o *readOp) assign(place *placement, l Levels) {
 		return
 	}
 	o.tally.bad &^= v.fill(o.part, o.tally.bad&^lacking, &o.cast, o.local)
-	if v.own[o.part] < 0 { // else its own copy was ruled out above
-		o.own = v.placeBy(o.part, v.self, &o.cast)
-	}
 }
 
 // standIn has a fallback asked for a replica that will not answer, or has not yet;
@@ -53,4 +50,26 @@ func (o *readOp) replaceBad() bool {
 		}
 	}
 	return false
+}
+
+// here returns the place at which this node stands in, as a set.
+func (o *readOp) here() (places uint64) {
+	for set := o.cast.stoodIn(); set != 0; set &= set - 1 {
+		if place := bits.TrailingZeros64(set); o.v.actor(o.part, place, &o.cast).id == o.v.self {
+			places |= 1 << uint(place)
+		}
+	}
+	return places
+}
+
+// choose picks the best replica of a set, -1 when there is none. Replicas come
+// before stand-ins, which know only what was written since they stand in: as long
+// as one replica is left, it is asked.
+func (o *readOp) choose(from uint64) int {
+	usable, prompt := o.v.reachableBy(o.part, &o.cast)
+	usable, prompt = usable&from, prompt&from
+	if stoodIn := o.cast.stoodIn(); usable&^stoodIn != 0 {
+		usable, prompt = usable&^stoodIn, prompt&^stoodIn
+	}
+	return first(usable, prompt)
 }
