@@ -228,6 +228,9 @@ func (q scanBody) append(dst []byte) []byte {
 	return binary.BigEndian.AppendUint32(dst, uint32(q.limit))
 }
 
+// errUnfilled refuses to list what this node's copy lacks.
+var errUnfilled = errors.New("the node is being filled by other replicas")
+
 var errShort = errors.New("malformed body of a service")
 
 func decodeScan(b []byte) (q scanBody, err error) {
@@ -257,6 +260,13 @@ func (n *Node) serveScan(ctx context.Context, body []byte) ([]byte, error) {
 	q, err := decodeScan(body)
 	if err != nil {
 		return nil, err
+	}
+	if r := n.ring.Load(); r != nil && q.lo < q.hi {
+		for p := r.PartitionOf(q.lo); p <= r.PartitionOf(q.hi-1); p++ {
+			if lo, _ := r.TokenRange(p); !n.coord.Filled(lo) {
+				return nil, errUnfilled
+			}
+		}
 	}
 	out := []byte{0}
 	now := n.o.Now().UnixMilli()
