@@ -10,6 +10,7 @@ import (
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/replica"
+	"kvstore/cluster/version"
 	"kvstore/storage"
 	"kvstore/storage/key"
 )
@@ -102,6 +103,11 @@ func (n *Node) saveHorizons() error {
 		}
 	}
 	return n.db.Commit()
+}
+
+// isDamage reports whether an error of the store, or of decoding what it holds, says that a record is damaged or lost.
+func isDamage(err error) bool {
+	return errors.Is(err, coordinator.ErrCorrupt) || errors.Is(err, version.ErrCorrupt)
 }
 
 // Healthy returns nil, or why the process has to be started again: the disk failed to keep what was written, and what

@@ -5,6 +5,9 @@ import (
 	"strings"
 	"testing"
 
+	"kvstore/cluster/coordinator"
+	"kvstore/cluster/version"
+	"kvstore/storage"
 	"kvstore/storage/key"
 	"kvstore/storage/vfs"
 )
@@ -57,5 +60,16 @@ func TestDamagedSystemRecordsDoNotStopTheStart(t *testing.T) {
 	}
 	if err := n.Shutdown(context.Background()); err != nil {
 		t.Fatal(err)
+	}
+}
+
+// What the engine says of damage is damage to the replica too, so that records of others replace it.
+func TestDamageIsKnownAsSuch(t *testing.T) {
+	t.Parallel()
+	engine := storeError(&storage.CorruptError{File: "000001.sst", Reason: "the checksum does not match"})
+	for err, want := range map[error]bool{engine: true, version.ErrCorrupt: true, coordinator.ErrFull: false, nil: false} {
+		if isDamage(err) != want {
+			t.Errorf("%v: %v, want %v", err, isDamage(err), want)
+		}
 	}
 }

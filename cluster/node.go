@@ -146,7 +146,7 @@ func (n *Node) open() error {
 			n.rpc.Flush()
 		}
 	})
-	n.replica = replica.New(store{db}, replica.Options{EndTurn: func() { n.EndTurn() }})
+	n.replica = replica.New(store{db}, replica.Options{EndTurn: func() { n.EndTurn() }, Corrupt: isDamage})
 	if err := n.loadHorizons(); err != nil {
 		return err
 	}
