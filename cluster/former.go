@@ -9,6 +9,7 @@ import (
 	"sync"
 	"time"
 
+	"kvstore/cluster/coordinator"
 	"kvstore/cluster/membership"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/wire"
@@ -459,5 +460,8 @@ func (n *Node) holdsNoUserKeys() (empty bool, err error) {
 		empty = false
 		return false
 	})
+	if errors.Is(err, coordinator.ErrCorrupt) {
+		return false, nil // what is damaged was there
+	}
 	return empty, err
 }

@@ -45,6 +45,7 @@ func (w *World) look() bool {
 		disk, err := m.contents()
 		if err != nil {
 			disk, whole = &contents{}, false
+			w.differing = err.Error()
 			if !m.behind && !m.excused(err) {
 				w.fail("stands", "%v", err)
 			}
@@ -144,11 +145,17 @@ func (w *World) collectedTooEarly(now *sighting, m int, name string, forgotten *
 // replicasOf returns the machines that are to hold a key, none before there is a
 // ring.
 func (w *World) replicasOf(name string) (machines []int) {
+	if machines, known := w.holders[name]; known {
+		return machines
+	}
 	for _, m := range w.machines {
 		if node := m.up(); node != nil {
 			r := node.Ring()
 			for _, id := range r.Replicas(r.PartitionOf(ring.TokenOf(0, []byte(name)))) {
 				machines = append(machines, slices.IndexFunc(w.machines, func(m *machine) bool { return m.known == id }))
+			}
+			if len(r.Members) == len(w.machines) && !slices.Contains(machines, -1) {
+				w.holders[name] = machines // the ring does not change any more
 			}
 			return machines
 		}

@@ -80,6 +80,7 @@ func (m *machine) options(p *process) cluster.Options {
 		Now:             func() time.Time { return time.Now().Add(m.skew) },
 		Mended:          w.mended,
 	}
+	o.Storage.ScrubPeriod = w.c.Period
 	o.Storage.FS = &vfs.Faulty{FS: m.disk.View(), Inject: p.inject}
 	if w.c.Log != nil {
 		o.Logger = zerolog.New(zerolog.ConsoleWriter{Out: w.c.Log, NoColor: true, TimeFormat: "05.000"}).With().Timestamp().Str("on", m.name()).Logger()

@@ -7,6 +7,7 @@ import (
 	"strings"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/ring"
 	"kvstore/cluster/version"
 )
 
@@ -19,8 +20,8 @@ type Written struct {
 	// Op is the operation that made it, -1 for one nobody noted.
 	Op int
 	// Over are the versions that were there and that it replaced, Later those
-	// that it was to replace later, when its node heard of them: that may have
-	// come to nothing.
+	// that it replaces where they are met: its client had seen them, or its node
+	// heard of them later, which may have come to nothing.
 	Over, Later []version.Dot
 }
 
@@ -76,6 +77,7 @@ func (w *World) made(c *coordinator.Call) {
 		}
 	}
 	delete(w.found, c)
+	what.Later = w.coveredBy(c)
 	if what.Op >= 0 {
 		// What a first run of the operation made here is replaced by the
 		// second. Elsewhere it was refused, and nothing was stored.
@@ -92,6 +94,25 @@ func (w *World) made(c *coordinator.Call) {
 	if known && !before.same(what) {
 		w.fail("dots", "dot %v stands for %+v and for %+v", s.Dot, before, what)
 	}
+}
+
+// coveredBy returns the versions that the client of VCLOCK SET or DEL has seen, as
+// its context says: they are replaced even if this node has not got them. The caller
+// holds mu.
+func (w *World) coveredBy(c *coordinator.Call) (dots []version.Dot) {
+	if len(c.Args) < 4 || string(c.Args[0]) != "vclock" {
+		return nil
+	}
+	var seen version.Context
+	if err := seen.ParseToken(c.Args[3], c.ClusterID, ring.KeyHash(c.DB, c.Key)); err != nil {
+		return nil // the operation has refused it
+	}
+	for d, what := range w.dots {
+		if what.Key == string(c.Key) && seen.Covers(d) {
+			dots = append(dots, d)
+		}
+	}
+	return dots
 }
 
 // opOf finds an operation's number in its arguments.

@@ -100,7 +100,8 @@ type World struct {
 	failures []Violation                         // guarded by mu
 	story    []string                            // guarded by mu
 
-	sighted *sighting // the last look at all disks
+	holders map[string][]int // the replicas of keys, once known
+	sighted *sighting        // the last look at all disks
 	// differing says what level found.
 	differing string
 	replicas  map[string][]int
@@ -114,7 +115,7 @@ type World struct {
 func newWorld(c Config) *World {
 	w := &World{
 		c: c, rand: rand.New(rand.NewPCG(c.Seed, 1)), loop: newLoop(synctest.Wait), gossip: membertest.NewNetwork(),
-		ops: make(map[string]*coordinator.Op), dots: make(past), stored: make(map[version.Dot]bool), runs: make(map[int][]version.Dot), found: make(map[*coordinator.Call][]version.Dot), began: time.Now(),
+		ops: make(map[string]*coordinator.Op), holders: make(map[string][]int), dots: make(past), stored: make(map[version.Dot]bool), runs: make(map[int][]version.Dot), found: make(map[*coordinator.Call][]version.Dot), began: time.Now(),
 		replicas: make(map[string][]int), metrics: make(map[string]uint64),
 	}
 	w.net = newNetwork(w.loop, c.Seed)
