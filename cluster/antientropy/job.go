@@ -87,6 +87,7 @@ func (k *Keeper) repairOne(r *ring.Ring, p ring.Partition) Tally {
 	case k.o.Self:
 		return k.Round(ctx, []ring.Partition{p})[0]
 	default:
+		defer k.whileConnected(who, cancel)()
 		answer, err := k.o.Peers.Ask(ctx, who, binary.BigEndian.AppendUint16([]byte{opRepair}, uint16(p)))
 		m := &reader{b: answer}
 		t := Tally{Keys: int64(m.u64()), Differing: int64(m.u64()), Moved: int64(m.u64()), Complete: m.byte() == 1, Reason: string(m.b)}
@@ -97,6 +98,29 @@ func (k *Keeper) repairOne(r *ring.Ring, p ring.Partition) Tally {
 			return Tally{Reason: fmt.Sprintf("node %s: %v", k.o.Peers.Name(who), err)}
 		}
 		return t
+	}
+}
+
+// whileConnected calls cancel when a node is lost, which no answer would tell, until
+// the function it returns is called.
+func (k *Keeper) whileConnected(id ring.NodeID, cancel func()) (stop func()) {
+	quit := make(chan struct{})
+	var wg sync.WaitGroup
+	wg.Go(func() {
+		every := time.NewTicker(time.Second)
+		defer every.Stop()
+		for k.o.Peers.Connected(id) {
+			select {
+			case <-quit:
+				return
+			case <-every.C:
+			}
+		}
+		cancel()
+	})
+	return func() {
+		close(quit)
+		wg.Wait()
 	}
 }
 

@@ -6,6 +6,7 @@ import (
 	"encoding/binary"
 	"fmt"
 	"slices"
+	"time"
 
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/replica"
@@ -49,7 +50,7 @@ func (c *pair) ask(ctx context.Context, body []byte) (*reader, error) {
 
 // ask sends a request, counts it and pays for it.
 func (k *Keeper) ask(ctx context.Context, to ring.NodeID, body []byte, t *Tally) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWithin)
+	ctx, cancel := context.WithTimeout(ctx, askWithin+time.Duration(len(body)>>20)*time.Second)
 	defer cancel()
 	answer, err := k.o.Peers.Ask(ctx, to, body)
 	moved := len(body) + len(answer)

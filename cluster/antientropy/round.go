@@ -13,9 +13,10 @@ import (
 )
 
 const (
-	// askWithin bounds one question. A page at the slowest pace is not one: the
-	// asker waits for the pace, not for the answer.
-	askWithin = 10 * time.Second
+	// askWithin bounds one question; there is a second more for each MiB it brings. A
+	// page at the slowest pace takes no longer: the asker waits for the pace, not for
+	// the answer.
+	askWithin = 15 * time.Second
 	// atOnce is how many pairs of copies a node brings level at a time: enough that
 	// waiting for writes under way does not add up over partitions.
 	atOnce = 4
@@ -35,7 +36,7 @@ var (
 // Tally is what a round did.
 type Tally struct {
 	Keys      int64  // compared
-	Differing int64  // of them
+	Differing int64  // of them, counted for each replica they differed at
 	Moved     int64  // bytes of messages
 	Complete  bool   // it ended equal among all replicas
 	Reason    string // why not

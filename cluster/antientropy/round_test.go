@@ -20,6 +20,8 @@ func TestEqualReplicasMoveLittleAndReadNothing(t *testing.T) {
 			w.nodes[0].engine.sums[i] = rand.Uint64()
 		}
 		w.nodes[1].engine.sums = w.nodes[0].engine.sums
+		w.nodes[0].engine.reblock()
+		w.nodes[1].engine.reblock()
 		r, _, err := ring.Build(nil, w.ring.Members, ring.Options{ClusterID: 1, Partitions: 256, N: 2})
 		if err != nil {
 			t.Fatal(err)
@@ -146,7 +148,7 @@ func TestWritesUnderWayAreNotDifferences(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 2)
 		w.set("a", "1", 0)
-		object := w.nodes[0].engine.records[string(engineKey("a"))]
+		object := w.nodes[0].engine.at("a")
 		go func() {
 			time.Sleep(100 * time.Millisecond)
 			w.bring("a", object, 1)
@@ -162,7 +164,7 @@ func TestWritesUnderWayAreNotDifferences(t *testing.T) {
 func TestHashTag(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 2)
-		const keys = 40000
+		const keys = 20000
 		for i := range keys {
 			w.set(fmt.Sprint("{tag}", i), "v", 0, 1)
 		}
@@ -198,7 +200,7 @@ func TestFlushedKeysAreAbsentOnAllSides(t *testing.T) {
 			t.Errorf("%+v", tally)
 		}
 		w.level()
-		if n := len(w.nodes[0].engine.records); n != 1 {
+		if n := w.nodes[0].engine.len(); n != 1 {
 			t.Errorf("%d records are left", n)
 		}
 	})
@@ -230,6 +232,7 @@ func TestDriftedSums(t *testing.T) {
 		w.set("a", "1", 0, 1)
 		leaf := leafOf(ring.TokenOf(0, []byte("a")))
 		w.nodes[1].engine.sums[leaf] ^= 77
+		w.nodes[1].engine.reblock()
 		for _, n := range w.nodes {
 			n.keeper.Start()
 		}
@@ -339,4 +342,37 @@ func TestDiff(t *testing.T) {
 			}
 		}
 	}
+}
+
+// A repair through any node compares everything and names who is missing.
+func TestRepairOnDemand(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3)
+		w.set("a", "1", 1)
+		run := func() *Job {
+			began, err := w.nodes[2].keeper.Repair(0, partitions-1)
+			if !began || err != nil {
+				t.Fatal(began, err)
+			}
+			if !w.nodes[0].down.Load() { // then it takes a moment
+				if again, err := w.nodes[2].keeper.Repair(0, 0); again || err != nil {
+					t.Errorf("two at once: %v, %v", again, err)
+				}
+			}
+			time.Sleep(time.Minute)
+			return w.nodes[2].keeper.LastRepair()
+		}
+		j := run()
+		if j.Ended.IsZero() || j.Done != partitions || !j.Complete || j.Differing != 2 || j.Moved == 0 || len(j.Errors) > 0 {
+			t.Errorf("%+v", j)
+		}
+		w.level()
+		w.nodes[0].down.Store(true)
+		if j = run(); j.Complete || j.Incomplete != partitions || len(j.Errors) == 0 || !strings.Contains(j.Errors[0], "n1") {
+			t.Errorf("%+v", j)
+		}
+		if _, err := w.nodes[2].keeper.Repair(9, 9); err == nil {
+			t.Error("a partition that is none")
+		}
+	})
 }

@@ -28,6 +28,7 @@ type engine struct {
 	order   []string          // guarded by mu: the keys, sorted, unless dirty
 	dirty   bool
 	sums    [Leaves]uint64
+	blocks  [Leaves / blockLeaves]uint64
 	marks   map[ring.Partition][]byte
 	lost    [][2][]byte
 	inexact map[uint32]bool // guarded by mu: leaves
@@ -78,7 +79,9 @@ func (e *engine) change(k []byte, delta uint64) {
 	if err != nil {
 		panic(err)
 	}
-	e.sums[leafOf(ring.Token(token))] ^= delta
+	l := leafOf(ring.Token(token))
+	e.sums[l] ^= delta
+	e.blocks[l/blockLeaves] ^= delta
 }
 
 func (e *engine) Delete(k []byte, delta uint64) error {
@@ -138,10 +141,74 @@ func (s side) AppendSums(dst []uint64, lo, hi uint32) []uint64 {
 func (s side) Sum(lo, hi uint32) (x uint64) {
 	s.mu.Lock()
 	defer s.mu.Unlock()
-	for _, y := range s.sums[lo:hi] {
-		x ^= y
+	for l := lo; l < hi; {
+		if l%blockLeaves == 0 && hi-l >= blockLeaves {
+			x ^= s.blocks[l/blockLeaves]
+			l += blockLeaves
+			continue
+		}
+		x ^= s.sums[l]
+		l++
 	}
 	return x
+}
+
+// blockLeaves is how many leaves have a sum of their own besides, for Sum.
+const blockLeaves = 4096
+
+// resum makes sums and blocks those of the records. The caller holds mu, or nobody
+// else is there.
+func (e *engine) resum(lo, hi uint32) {
+	clear(e.sums[lo:hi])
+	for k, v := range e.records {
+		token, _, _, _ := key.ParseUser([]byte(k))
+		if l := leafOf(ring.Token(token)); l >= lo && l < hi {
+			e.sums[l] ^= replica.Sum([]byte(k), v)
+		}
+	}
+	e.reblock()
+}
+
+// reblock makes the blocks those of the sums.
+func (e *engine) reblock() {
+	clear(e.blocks[:])
+	for l, s := range e.sums {
+		e.blocks[l/blockLeaves] ^= s
+	}
+}
+
+// len returns how many records there are.
+func (e *engine) len() int {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return len(e.records)
+}
+
+// at returns the record of a key, nil for none.
+func (e *engine) at(name string) []byte {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return bytes.Clone(e.records[string(engineKey(name))])
+}
+
+// image is a copy of a disk.
+type image struct {
+	records map[string][]byte
+	marks   map[ring.Partition][]byte
+}
+
+func (e *engine) image() image {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	return image{maps.Clone(e.records), maps.Clone(e.marks)}
+}
+
+// restore puts an image back. No node runs on the engine.
+func (e *engine) restore(i image) {
+	e.mu.Lock()
+	defer e.mu.Unlock()
+	e.records, e.marks, e.dirty = maps.Clone(i.records), maps.Clone(i.marks), true
+	e.resum(0, Leaves)
 }
 
 func (s side) Exact(lo, hi uint32) bool {
@@ -165,13 +232,7 @@ func (s side) Rebuild(_ context.Context, lo, hi uint32) error {
 		}
 	}
 	s.rebuilt += int(hi - lo)
-	clear(s.sums[lo:hi])
-	for k, v := range s.records {
-		token, _, _, _ := key.ParseUser([]byte(k))
-		if l := leafOf(ring.Token(token)); l >= lo && l < hi {
-			s.sums[l] ^= replica.Sum([]byte(k), v)
-		}
-	}
+	s.resum(lo, hi)
 	maps.DeleteFunc(s.inexact, func(l uint32, _ bool) bool { return l >= lo && l < hi })
 	return nil
 }
@@ -447,17 +508,18 @@ func (w *world) round(at int) (t Tally) {
 // level checks that all nodes hold the same records, and sums that are theirs.
 func (w *world) level() {
 	w.t.Helper()
+	first := w.nodes[0].engine.image().records
 	for _, n := range w.nodes {
-		var want [Leaves]uint64
-		for k, v := range n.engine.records {
-			token, _, _, _ := key.ParseUser([]byte(k))
-			want[leafOf(ring.Token(token))] ^= replica.Sum([]byte(k), v)
-		}
-		if want != n.engine.sums {
+		n.engine.mu.Lock()
+		held := n.engine.sums
+		n.engine.resum(0, Leaves)
+		same := held == n.engine.sums
+		n.engine.mu.Unlock()
+		if !same {
 			w.t.Errorf("the sums of %v are not those of its records", n.id)
 		}
-		if !maps.EqualFunc(n.engine.records, w.nodes[0].engine.records, bytes.Equal) {
-			w.t.Errorf("%v holds %d records, other ones than the %d of the first", n.id, len(n.engine.records), len(w.nodes[0].engine.records))
+		if have := n.engine.image().records; !maps.EqualFunc(have, first, bytes.Equal) {
+			w.t.Errorf("%v holds %d records, other ones than the %d of the first", n.id, len(have), len(first))
 		}
 	}
 }
