@@ -22,7 +22,10 @@ race: ## run the tests of the packages under the race detector
 	go test -race -timeout 10m $$(go list ./... | grep -v '/tests/')
 
 sim: ## run the simulated cluster; SEEDS=300 says how many schedules
-	go test ./tests/sim -run Sim -count=1 -timeout 30m -seeds=$(SEEDS)
+	half=$$((($(SEEDS) + 1) / 2)); failed=0; \
+	go test ./tests/sim -run Sim -count=1 -timeout 60m -seeds=$$half & \
+	go test ./tests/sim -run Sim -count=1 -timeout 60m -seed=$$((half + 1)) -seeds=$$(($(SEEDS) - half)) || failed=1; \
+	wait $$! || failed=1; exit $$failed
 
 chaos: ## break a real cluster, its nodes in network namespaces, under real clients; FOR=10m says how long
 	tests/install

@@ -10,6 +10,7 @@ import (
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/replica"
+	"kvstore/cluster/ring"
 	"kvstore/cluster/version"
 	"kvstore/storage"
 	"kvstore/storage/key"
@@ -24,13 +25,17 @@ func (n *Node) noteDamage(storage.Damage) {
 	}
 }
 
-// keepSystem gives up what is lost of system keys, whenever damage was found.
+// keepSystem gives up what is lost of system keys, and of keys that are none of this node's, whenever damage was found.
 func (n *Node) keepSystem() {
+	n.noteDamage(storage.Damage{}) // what was found before the ring was known
 	for {
 		select {
 		case <-n.damage:
 			if err := n.giveUpSystem(); err != nil {
 				n.log.Error().Err(err).Msg("what was lost of the node's own records cannot be given up yet")
+			}
+			if err := n.giveUpForeign(); err != nil {
+				n.log.Error().Err(err).Msg("what was lost of other nodes' records cannot be given up yet")
 			}
 		case <-n.ctx.Done():
 			return
@@ -60,6 +65,39 @@ func (n *Node) giveUpSystem() error {
 	}
 	if err := errors.Join(errs...); err != nil {
 		return fmt.Errorf("give up lost system records: %w", storeError(err))
+	}
+	return nil
+}
+
+// giveUpForeign gives up what was lost of partitions that this node holds no replica of: copies that it kept for others.
+// Nobody fills them here. The replicas are compared instead.
+func (n *Node) giveUpForeign() error {
+	r := n.ring.Load()
+	if r == nil {
+		return nil
+	}
+	var errs []error
+	for _, lost := range n.db.Lost() {
+		for p := range ring.Partition(r.Q) {
+			if r.Holds(p, n.id.Node) {
+				continue
+			}
+			first, end := r.TokenRange(p)
+			lo, hi := key.AppendToken(nil, uint64(first)), key.AppendToken(nil, uint64(end))
+			if bytes.Compare(lo, lost.Lo) < 0 {
+				lo = lost.Lo
+			}
+			if bytes.Compare(hi, lost.Hi) > 0 {
+				hi = lost.Hi
+			}
+			if bytes.Compare(lo, hi) < 0 {
+				errs = append(errs, n.db.Refilled(lo, hi))
+				n.MarkPartition(p)
+			}
+		}
+	}
+	if err := errors.Join(errs...); err != nil {
+		return storeError(err)
 	}
 	return nil
 }

@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"path/filepath"
 	"slices"
 	"testing"
 	"time"
@@ -327,5 +328,40 @@ func TestARestartWithTheClockSetBack(t *testing.T) {
 		m.setClock(0)
 		s.together("to be whole")
 		s.incr(order[0], "3")
+	})
+}
+
+// TestDamageKeepsNobodyFromStarting: all tables of a replica are damaged, where that
+// costs most, and with them what the node keeps there for itself. It starts, and is
+// filled from the others.
+func TestDamageKeepsNobodyFromStarting(t *testing.T) {
+	play(t, kept, func(s *scene) {
+		order := s.roles("k")
+		latest := s.set(order[0], quorums, Acknowledged)
+		m := s.machines[order[0]]
+		m.kill()
+		m.start() // what was in the log goes to tables
+		s.together("to be whole")
+		m.kill()
+		names, err := m.disk.List(directory)
+		damaged := 0
+		for _, name := range names {
+			name = filepath.Join(directory, name)
+			if info, err := m.disk.Stat(name); err == nil && filepath.Ext(name) == ".sst" {
+				damaged++
+				if err := m.disk.Flip(name, info.Size-20, 3); err != nil {
+					t.Error(err)
+				}
+			}
+		}
+		if err != nil || damaged == 0 {
+			t.Fatalf("%d tables, %v", damaged, err)
+		}
+		m.behind = true
+		m.start()
+		s.together("to be whole")
+		s.get(order[1], quorums, latest)
+		s.pass(2 * s.c.Period)
+		s.get(order[0], ones, latest)
 	})
 }

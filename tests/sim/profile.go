@@ -159,6 +159,14 @@ func profiles() []profile {
 			c.Rare = []Fault{Restore, Restore, Restore, Restore}
 			lossy(c)
 		}},
+		{"rot", func(c *Config, r *rand.Rand) {
+			if r.IntN(2) == 0 {
+				five(c, r)
+			}
+			c.Faults = []Fault{Cut, Kill, Restart, Isolate}
+			c.Rare = []Fault{Rot, Rot, Rot, Rot, Rot, Rot}
+			thin(c)
+		}},
 		{"emptied disks", func(c *Config, r *rand.Rand) {
 			if r.IntN(2) == 0 {
 				five(c, r)

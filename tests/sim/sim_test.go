@@ -16,7 +16,7 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 14, "how many seeds to run")
+	seeds    = flag.Int("seeds", 15, "how many seeds to run")
 	fromSeed = flag.Uint64("seed", 1, "the first seed")
 	only     = flag.String("profile", "", "run only seeds of this profile")
 	logged   = flag.String("log", "", "a file that takes the nodes' logs")
