@@ -159,13 +159,6 @@ func (r *reader) leaves() leafRange {
 
 func (r *reader) horizon() hlc.Timestamp { return hlc.Timestamp(r.u64()) }
 
-func (r *reader) sums() (out []uint64) {
-	for r.more() {
-		out = append(out, r.u64())
-	}
-	return out
-}
-
 func (r *reader) records() (out []replica.Record) {
 	for r.more() {
 		out = append(out, replica.Record{Key: r.bytes(), Value: r.bytes()})
