@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kvstore/cluster/hlc"
+	"kvstore/cluster/membership"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/rpc"
 	"kvstore/cluster/wire"
@@ -30,6 +31,8 @@ const (
 	methodHints    uint8 = 11 // see hints.go
 	methodStrained uint8 = 12 // see load.go; nobody waits for the answer
 	methodEntropy  uint8 = 13 // see package antientropy
+	methodParting  uint8 = 14 // the caller leaves; answer: empty
+	methodPlace    uint8 = 15 // see place.go
 )
 
 // maxServing bounds the services under way at a node; what comes beyond is
@@ -201,6 +204,9 @@ func (n *Node) serve(ctx context.Context, from ring.NodeID, method uint8, body [
 		return n.serveHints(body)
 	case methodStrained:
 		return nil, n.serveStrained(body)
+	case methodParting:
+		n.observe(from, membership.Parting)
+		return nil, nil
 	}
 	return nil, fmt.Errorf("unknown service %d", method)
 }

@@ -3,6 +3,7 @@ package cluster
 import (
 	"context"
 	"errors"
+	"sync"
 	"time"
 )
 
@@ -18,8 +19,32 @@ func (n *Node) Shutdown(ctx context.Context) error {
 // about a second for it.
 const leaveWithin = 3 * time.Second
 
+// partWithin bounds how long a parting node waits until the others have heard it.
+const partWithin = 500 * time.Millisecond
+
+// part tells the others that the node leaves. Gossip does too, but it cannot be told
+// there from a node that is found dead, which the answers of the one that leaves would
+// contradict until its connections are closed.
+func (n *Node) part() {
+	r := n.ring.Load()
+	if r == nil || n.rpc == nil {
+		return
+	}
+	ctx, cancel := context.WithTimeout(n.ctx, partWithin)
+	defer cancel()
+	var wg sync.WaitGroup
+	for i := range r.Members {
+		if id := r.Members[i].ID; id != n.id.Node && n.rpc.Connected(id) {
+			// Who does not hear it finds the connection closed.
+			wg.Go(func() { _, _ = n.call(ctx, id, methodParting, nil) })
+		}
+	}
+	wg.Wait()
+}
+
 func (n *Node) stop(context.Context) error {
 	var errs []error
+	n.part()
 	n.cancel()
 	if n.gossip != nil {
 		if err := n.gossip.Leave(leaveWithin); err != nil {

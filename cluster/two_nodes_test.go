@@ -10,6 +10,7 @@ import (
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/hlc"
+	"kvstore/cluster/membership"
 	"kvstore/storage"
 	"kvstore/storage/key"
 	"kvstore/storage/vfs"
@@ -95,5 +96,24 @@ func TestAMissedFlushIsCaughtUp(t *testing.T) {
 	}
 	if m.clock.Last() < at {
 		t.Error("a write could come before the flush")
+	}
+}
+
+// A node that leaves in order is dead to the others from then on, though it still
+// answers, until it is there again.
+func TestWhoLeavesIsDeadAtOnce(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	m := openBeside(t, n)
+	id := m.id.Node
+	soon(t, "it to be alive", func() bool { return n.tracker.State(id) == membership.Alive })
+	m.part()
+	if got := n.tracker.State(id); got != membership.Dead {
+		t.Fatalf("it is %v", got)
+	}
+	n.answered(id, time.Millisecond)
+	n.observe(id, membership.GossipAlive)
+	if got := n.tracker.State(id); got != membership.Dead || !n.rpc.Connected(id) {
+		t.Fatalf("after an answer it is %v", got)
 	}
 }

@@ -51,6 +51,8 @@ const (
 	Answered
 	// Strained: it said that it gets too little processor time.
 	Strained
+	// Parting: it said that it leaves, and closes its connections once it has answered what it is at.
+	Parting
 )
 
 // Change is a peer's change of state.
@@ -97,6 +99,7 @@ func (o *TrackerOptions) EnsureDefaults() {
 // Tracker decides what state each peer is in. It has no goroutine and no clock: events come with their time, and Tick lets
 // time alone change a state. The first line that holds decides:
 //
+//	it said that it leaves                            dead
 //	gossip says dead, and nothing newer contradicts   dead
 //	disconnected for DeadAfter                        dead
 //	disconnected                                      suspect
@@ -106,7 +109,8 @@ func (o *TrackerOptions) EnsureDefaults() {
 //	said for less than StrainedFor to be strained     suspect
 //	otherwise                                         alive
 //
-// A new connection, an answer over a standing one, and gossip itself contradict gossip. A peer begins disconnected. The first loss holds
+// A new connection, an answer over a standing one, and gossip itself contradict gossip. That a peer leaves ends with its next
+// connection, not with what it still answers; gossip counts again once it is disconnected. A peer begins disconnected. The first loss holds
 // nothing up: when the peer is back it is alive at once. Those that follow within StableAfter put it on hold, longer each time.
 //
 // State, P95 and Answered take no lock and allocate nothing. All methods may be called concurrently; who calls the others from
@@ -127,6 +131,7 @@ type tracked struct {
 	connected  bool
 	since      time.Time // of being connected, or disconnected
 	gossipDead bool
+	parting    bool
 	losses     int       // since it was last stable
 	hold       time.Time // suspect until then
 	strained   time.Time // and until then
@@ -193,7 +198,7 @@ func (t *Tracker) apply(p *tracked, now time.Time, e Event) {
 		if !p.connected {
 			p.connected, p.since = true, now
 		}
-		p.gossipDead = false
+		p.gossipDead, p.parting = false, false
 		p.timeouts.Store(0)
 		p.heard.Store(now.UnixNano())
 	case Disconnected:
@@ -203,6 +208,7 @@ func (t *Tracker) apply(p *tracked, now time.Time, e Event) {
 		}
 	case GossipAlive:
 		p.gossipDead = false
+		p.parting = p.parting && p.connected
 	case GossipDead:
 		if !p.gossipDead && p.connected {
 			t.lose(p, now)
@@ -224,6 +230,8 @@ func (t *Tracker) apply(p *tracked, now time.Time, e Event) {
 		}
 	case Strained:
 		p.strained = now.Add(t.o.StrainedFor)
+	case Parting:
+		p.parting = true
 	default:
 		panic(fmt.Sprintf("membership: unknown event %d", e))
 	}
@@ -254,7 +262,7 @@ func (t *Tracker) lose(p *tracked, now time.Time) {
 func (t *Tracker) settle(id ring.NodeID, p *tracked, now time.Time) (c Change, changed bool) {
 	state := Alive
 	switch {
-	case p.gossipDead, !p.connected && now.Sub(p.since) >= t.o.DeadAfter:
+	case p.parting, p.gossipDead, !p.connected && now.Sub(p.since) >= t.o.DeadAfter:
 		state = Dead
 	case !p.connected, now.Before(p.hold), now.Before(p.strained), p.timeouts.Load() >= int32(t.o.Timeouts):
 		state = Suspect

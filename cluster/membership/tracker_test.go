@@ -45,6 +45,17 @@ func TestTrackerScripts(t *testing.T) {
 			1s   disconnected -> suspect
 			2s   gossip-dead  -> dead
 			3s   answered     -> dead`,
+		"who leaves is dead until it is connected again": `
+			0s   connected    -> alive
+			1s   parting      -> dead
+			1.1s answered     -> dead
+			1.2s gossip-alive -> dead
+			1.3s gossip-dead  -> dead
+			1.4s answered     -> dead
+			1.5s tick         -> dead
+			2s   disconnected -> dead
+			3s   gossip-alive -> suspect
+			4s   connected    -> alive`,
 		"timeouts in a row": `
 			1s   connected    -> alive
 			1s   timed-out    -> alive
@@ -105,7 +116,8 @@ func play(t *testing.T, tracker *membership.Tracker, words []string) {
 	now := time.Unix(1000, 0).Add(at)
 	before := tracker.State(1)
 	events := map[string]membership.Event{"connected": membership.Connected, "disconnected": membership.Disconnected, "gossip-alive": membership.GossipAlive,
-		"gossip-dead": membership.GossipDead, "timed-out": membership.TimedOut, "answered": membership.Answered}
+		"gossip-dead": membership.GossipDead, "timed-out": membership.TimedOut, "answered": membership.Answered,
+		"parting": membership.Parting}
 	switch e, known := events[words[1]]; {
 	case words[1] == "tick":
 		changes := tracker.Tick(now)
