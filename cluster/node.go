@@ -138,7 +138,7 @@ func (n *Node) open() error {
 		return fmt.Errorf("%w: it is of cluster %q, not of %q", ErrOtherCluster, known.ClusterName, n.o.ClusterName)
 	}
 	n.clock = hlc.New(hlc.Options{
-		Now: n.o.Now, Reserved: reserved,
+		Now: n.o.Now, Reserved: reserved, Kept: true,
 		Reserve: func(bound hlc.Timestamp) error { return clockError(saveClock(n.fs, n.o.Dir, bound)) },
 	})
 	n.turns = newTurns(db, func() {
@@ -342,16 +342,15 @@ func (n *Node) keepClock() {
 	defer every.Stop()
 	failing := false
 	for {
-		if n.clock.Low() {
-			err := n.clock.Extend()
-			if err != nil && !failing {
-				n.log.Error().Err(err).Msg("the clock's bound cannot be written")
-			}
-			failing = err != nil
+		err := n.clock.Extend()
+		if err != nil && !failing {
+			n.log.Error().Err(err).Msg("the clock's bound cannot be written")
 		}
+		failing = err != nil
 		select {
 		case <-n.ctx.Done():
 			return
+		case <-n.clock.Wanted():
 		case <-every.C:
 		}
 	}

@@ -361,6 +361,8 @@ func storeError(err error) error {
 	switch {
 	case errors.Is(err, replica.ErrBusy):
 		return ErrOverloaded
+	case errors.Is(err, hlc.ErrReserving):
+		return ErrSlow
 	case errors.Is(err, replica.ErrLate):
 		return errExpired
 	case errors.Is(err, replica.ErrFrozen):

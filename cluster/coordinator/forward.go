@@ -103,7 +103,9 @@ func (c *Coordinator) primary(v *view, way *route, usable, prompt, gone uint64) 
 
 // mayGoOn reports whether an error says that a soft primary's disk takes no
 // writes, so that nothing was written.
-func mayGoOn(err error) bool { return errors.Is(err, ErrFull) || errors.Is(err, ErrReadOnly) }
+func mayGoOn(err error) bool {
+	return errors.Is(err, ErrFull) || errors.Is(err, ErrReadOnly) || errors.Is(err, ErrSlow)
+}
 
 // refusesFor is how long after a refusal this node's disk is expected to refuse
 // what comes next.
@@ -250,7 +252,7 @@ func errorOf(m *wire.Message) error {
 	if m.Status == wire.Refused {
 		return &RemoteError{"another node refuses this one's messages: " + text}
 	}
-	for _, known := range [...]error{ErrReadOnly, ErrTooManySiblings, ErrLevel, ErrCorrupt} {
+	for _, known := range [...]error{ErrReadOnly, ErrSlow, ErrTooManySiblings, ErrLevel, ErrCorrupt} {
 		if len(text) >= len(known.Error()) && text[:len(known.Error())] == known.Error() {
 			return known
 		}

@@ -26,6 +26,9 @@ var (
 	// ErrReadOnly: the soft primary refuses writes until it is restarted,
 	// after its disk failed to flush.
 	ErrReadOnly = errors.New("writes are refused after a failed flush to disk")
+	// ErrSlow: the soft primary's disk has not taken the clock's next bound for
+	// longer than it was reserved ahead; nothing was written.
+	ErrSlow = errors.New("the disk is slow, writes are refused until it has caught up")
 	// ErrCorrupt: the bytes of this key are damaged where they were read.
 	ErrCorrupt = errors.New("the stored record is damaged")
 	// ErrNotReady: the node is not (or not yet) a member of a ring.

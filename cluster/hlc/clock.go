@@ -3,6 +3,7 @@ package hlc
 import (
 	"errors"
 	"fmt"
+	"sync"
 	"sync/atomic"
 	"time"
 )
@@ -18,11 +19,23 @@ const (
 	// the window is below their MaxAhead. Two seconds keep that wait about as
 	// long as a restart and let a slow fsync pass without stopping Now.
 	DefaultWindow = 2 * time.Second
+
+	// maxWindows is how many windows are reserved at most for a slow disk.
+	maxWindows = 4
+
+	// patience is how long callers of Now wait, all together, for a bound under
+	// way, so that a jump of the physical clock is seen by nobody. They may be
+	// event loops.
+	patience = 20 * time.Millisecond
 )
 
 // ErrExhausted says that the clock stands at the greatest timestamp, which
 // only a damaged reservation can bring about.
 var ErrExhausted = errors.New("the clock is at its end")
+
+// ErrReserving says that the bound is reached and the disk slow to take the next
+// one: nothing was issued. Only a Clock with Options.Kept gives it.
+var ErrReserving = errors.New("the disk is slow to take the clock's bound")
 
 // AheadError says that a remote clock was refused for being too far ahead.
 type AheadError struct {
@@ -50,7 +63,12 @@ type Options struct {
 	// MaxAhead is how far a remote clock may be ahead. Default DefaultMaxAhead.
 	MaxAhead time.Duration
 	// Window is how far ahead of use the bound is kept. Default DefaultWindow.
+	// For a disk that is slow it is more: by twice the time that Reserve took
+	// lately, up to four windows together.
 	Window time.Duration
+	// Kept says that somebody calls Extend whenever Low says so and Wanted
+	// delivers. Now then never calls Reserve.
+	Kept bool
 }
 
 // Clock issues timestamps. All its methods may be called concurrently.
@@ -66,6 +84,19 @@ type Clock struct {
 	// extending holds one token while a bound is written. It is a channel and
 	// not a mutex because Reserve waits for the disk.
 	extending chan struct{}
+	slack     atomic.Int64 // what the time of Reserve adds to the window; it fades
+
+	kept    bool
+	wanted  chan struct{} // one token when Now waits for a bound; sent by wait
+	mu      sync.Mutex
+	awaited *reservation // guarded by mu: what Now waits for, nil when nobody does
+}
+
+// reservation is a bound that callers of Now wait for.
+type reservation struct {
+	began time.Time
+	done  chan struct{} // closed by Extend, when err is set
+	err   error
 }
 
 // New returns a clock that issues nothing at or below o.Reserved. It does no
@@ -77,6 +108,8 @@ func New(o Options) *Clock {
 		maxAhead:  o.MaxAhead,
 		window:    o.Window,
 		extending: make(chan struct{}, 1),
+		kept:      o.Kept,
+		wanted:    make(chan struct{}, 1),
 	}
 	if c.now == nil {
 		c.now = time.Now
@@ -96,7 +129,8 @@ func New(o Options) *Clock {
 }
 
 // Now returns a timestamp greater than every one issued or observed before.
-// The error is Reserve's, when the bound was used up and cannot be extended.
+// The error is Reserve's, when the bound was used up and cannot be extended, or
+// ErrReserving.
 func (c *Clock) Now() (Timestamp, error) {
 	physical := uint64(FromTime(c.now()))
 	for {
@@ -108,7 +142,7 @@ func (c *Clock) Now() (Timestamp, error) {
 		// by itself when a millisecond is used up.
 		next := max(physical, last+1)
 		if next > c.bound.Load() {
-			if err := c.extend(next); err != nil {
+			if err := c.more(next); err != nil {
 				return 0, err
 			}
 			continue
@@ -170,15 +204,65 @@ func (c *Clock) Lead() time.Duration {
 	return time.Duration(max(lead, 0)) * time.Millisecond
 }
 
-// Low reports whether less than half a window is left, and it is time for
-// Extend. It is cheap enough for a ticker of a fraction of the window.
+// more brings a bound of at least next, or says why there is none.
+func (c *Clock) more(next uint64) error {
+	if !c.kept {
+		return c.extend(next)
+	}
+	c.mu.Lock()
+	if next <= c.bound.Load() {
+		c.mu.Unlock()
+		return nil
+	}
+	r := c.awaited
+	if r == nil {
+		r = &reservation{began: time.Now(), done: make(chan struct{})}
+		c.awaited = r
+		select {
+		case c.wanted <- struct{}{}:
+		default:
+		}
+	}
+	c.mu.Unlock()
+	left := patience - time.Since(r.began)
+	if left <= 0 {
+		return ErrReserving
+	}
+	timer := time.NewTimer(left)
+	defer timer.Stop()
+	select {
+	case <-r.done:
+		return r.err
+	case <-timer.C:
+		return ErrReserving
+	}
+}
+
+// Wanted delivers a token when Now waits for Extend, if Options.Kept.
+func (c *Clock) Wanted() <-chan struct{} { return c.wanted }
+
+// Low reports whether less than half a window is left, and it is time
+// for Extend. It is cheap enough for a ticker of a fraction of the window.
 func (c *Clock) Low() bool {
-	return c.bound.Load() < uint64(c.ahead(c.window/2))
+	return c.bound.Load() < uint64(c.ahead(c.reach()/2))
 }
 
 // Extend reserves the next window, if less than half of one is left.
 func (c *Clock) Extend() error {
-	return c.extend(uint64(c.ahead(c.window / 2)))
+	err := c.extend(uint64(c.ahead(c.reach() / 2)))
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	if r := c.awaited; r != nil {
+		c.awaited = nil
+		r.err = err
+		close(r.done)
+	}
+	return err
+}
+
+// reach is how far ahead bounds are reserved now.
+func (c *Clock) reach() time.Duration {
+	return min(c.window+time.Duration(c.slack.Load()), maxWindows*c.window)
 }
 
 // extend raises the bound by a window unless it is at least need already,
@@ -192,8 +276,11 @@ func (c *Clock) extend(need uint64) error {
 	if c.bound.Load() >= need {
 		return nil
 	}
-	upTo := max(c.ahead(c.window), Timestamp(need))
-	if err := c.reserve(upTo); err != nil {
+	upTo := max(c.ahead(c.reach()), Timestamp(need))
+	began := time.Now()
+	err := c.reserve(upTo)
+	c.slack.Store(max(2*int64(time.Since(began)), c.slack.Load()*3/4))
+	if err != nil {
 		return fmt.Errorf("reserve timestamps up to %v: %w", upTo, err)
 	}
 	c.bound.Store(uint64(upTo))

@@ -7,6 +7,7 @@ import (
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
 	"time"
 )
 
@@ -217,6 +218,62 @@ func TestReserveFails(t *testing.T) {
 	if _, err := c.Now(); !errors.Is(err, h.err) {
 		t.Fatalf("beyond the bound: %v", err)
 	}
+}
+
+// A kept clock leaves the disk to its keeper: who needs a timestamp beyond the bound
+// waits a moment for all together, and is refused until the keeper is done.
+func TestAKeptClockWaitsForNoDisk(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var takes atomic.Int64
+		var full error
+		c := New(Options{Kept: true, Reserve: func(Timestamp) error { time.Sleep(time.Duration(takes.Load())); return full }})
+		quit := make(chan struct{})
+		var keeper sync.WaitGroup
+		keeper.Go(func() {
+			every := time.NewTicker(DefaultWindow / 8)
+			defer every.Stop()
+			for {
+				select {
+				case <-quit:
+					return
+				case <-c.Wanted():
+				case <-every.C:
+				}
+				_ = c.Extend()
+			}
+		})
+		defer keeper.Wait()
+		defer close(quit)
+		mustNow(t, c) // it waits for a disk that is fast
+		time.Sleep(time.Hour)
+		mustNow(t, c)
+
+		takes.Store(int64(2 * time.Second))
+		refused := 0
+		for i := range 200 {
+			time.Sleep(100 * time.Millisecond)
+			began := time.Now()
+			if _, err := c.Now(); err != nil {
+				if refused++; !errors.Is(err, ErrReserving) || i > 60 { // after that more is reserved
+					t.Fatal(err)
+				}
+			}
+			if waited := time.Since(began); waited > patience {
+				t.Fatalf("waited for %v", waited)
+			}
+		}
+		if refused == 0 {
+			t.Error("a disk that is slower than what was reserved")
+		}
+
+		takes.Store(0)
+		time.Sleep(time.Minute)
+		full = errors.New("full")
+		time.Sleep(time.Minute)
+		if _, err := c.Now(); !errors.Is(err, full) {
+			t.Errorf("on a full disk: %v", err)
+		}
+	})
 }
 
 func TestExhausted(t *testing.T) {

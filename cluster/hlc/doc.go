@@ -25,8 +25,10 @@
 //	                    |t t t     life 2, begins above the bound
 //
 // The owner of a clock extends the bound in the background, by a ticker that
-// asks Low and calls Extend. Now writes a bound itself only when that has not
-// happened in time. A life that begins ahead of its physical clock shows it in
+// asks Low and calls Extend, long before it is reached, and reserves further
+// ahead where the disk is slow. When it is reached all the same, Now writes a
+// bound itself, or, where Options.Kept says that it must not wait for the disk,
+// wakes the owner and soon gives up with ErrReserving. A life that begins ahead of its physical clock shows it in
 // Lead; its peers refuse what is more than MaxAhead ahead, so the owner waits
 // until Lead is below that before it coordinates writes.
 package hlc

@@ -22,6 +22,7 @@ var clusterErrors = [...]struct {
 	{context.DeadlineExceeded, "TIMEOUT the outcome is unknown: "},
 	{context.Canceled, "TIMEOUT the outcome is unknown: "},
 	{coordinator.ErrOverloaded, "OVERLOADED refused: "},
+	{coordinator.ErrSlow, "OVERLOADED refused: "},
 	{coordinator.ErrFull, "MISCONF refused: "},
 	{coordinator.ErrReadOnly, "MISCONF refused: "},
 	{coordinator.ErrNotReady, "CLUSTERDOWN "},

@@ -90,7 +90,7 @@ func outcomeOf(err error) Outcome {
 		return Acknowledged
 	case errors.Is(err, coordinator.ErrNoQuorum), errors.Is(err, coordinator.ErrOverloaded),
 		errors.Is(err, coordinator.ErrLevel), errors.Is(err, coordinator.ErrNotReady),
-		errors.Is(err, coordinator.ErrFull), errors.Is(err, coordinator.ErrReadOnly):
+		errors.Is(err, coordinator.ErrFull), errors.Is(err, coordinator.ErrReadOnly), errors.Is(err, coordinator.ErrSlow):
 		return Refused
 	}
 	return Unknown
