@@ -146,11 +146,7 @@ func (q entropyRequests) Settle(p ring.Partition, doubt uint32) { q.n.coord.Sett
 
 func (q entropyRequests) SetFilled(p ring.Partition, filled bool) { q.n.coord.SetFilled(p, filled) }
 
-// busyAbove is how many requests wait for other nodes when clients need the node's
-// time: a few thousand a second do not reach it.
-const busyAbove = 64
-
-func (q entropyRequests) Busy() bool { return q.n.coord.Waiting() > busyAbove }
+func (q entropyRequests) Busy() bool { return q.n.load.now().Busy() }
 
 func (q entropyRequests) Keys(ctx context.Context, p ring.Partition) (keys int64) {
 	r := q.n.ring.Load()

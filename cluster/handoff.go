@@ -95,6 +95,13 @@ func (n *Node) hintDropped(_ ring.NodeID, t ring.Token) {
 	n.handoff.marked[r.PartitionOf(t)] = true
 }
 
+// missed marks a partition of which this node has refused an object: it may be behind.
+func (n *Node) missed(p ring.Partition) {
+	n.handoff.mu.Lock()
+	defer n.handoff.mu.Unlock()
+	n.handoff.marked[p] = true
+}
+
 // TakeMarked returns, once each, the partitions that a replica may be behind in
 // though no hint says so: comparing replicas has to find it.
 func (n *Node) TakeMarked() (list []ring.Partition) {

@@ -16,6 +16,8 @@ import (
 type load struct {
 	requests atomic.Int64 // on keys, of clients and of other nodes, a second
 	late     atomic.Int64 // nanoseconds that the last rounds came late, the latest weighing most
+	waiting  atomic.Int64 // requests that waited for other nodes at the last round
+	pressed  atomic.Bool  // writes had to wait for the disk at the last round
 	strained atomic.Int64 // until when the node is short of processor time, Unix nanoseconds
 
 	seen uint64 // requests before; watch's
@@ -31,9 +33,13 @@ const (
 	strainedFor = 2 * time.Second
 )
 
-// now returns the load.
+// now returns the load: the one signal by which all that serves no client gives
+// way. hint.Load says how much.
 func (l *load) now() hint.Load {
-	return hint.Load{Requests: float64(l.requests.Load()), Late: time.Duration(l.late.Load())}
+	return hint.Load{
+		Requests: float64(l.requests.Load()), Waiting: int(l.waiting.Load()),
+		Late: time.Duration(l.late.Load()), Pressed: l.pressed.Load(),
+	}
 }
 
 // begin has the node count as busy before the first round: it may just be back.
@@ -59,6 +65,8 @@ func (n *Node) measure() {
 	m := &n.coord.Metrics
 	now := time.Now()
 	late := n.load.note(now, m.Reads.Load()+m.Writes.Load()+m.Served.Load(), watchEvery)
+	n.load.waiting.Store(int64(n.coord.Waiting()))
+	n.load.pressed.Store(n.replica.Pressed())
 	was := n.load.strained.Load() > now.UnixNano()
 	if late >= strainedAfter {
 		n.load.strained.Store(now.Add(strainedFor).UnixNano())

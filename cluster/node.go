@@ -103,6 +103,7 @@ func Open(o Options) (*Node, error) {
 // open opens what is on disk and builds what serves it.
 func (n *Node) open() error {
 	n.o.Storage.OnDamage = n.noteDamage
+	n.o.Storage.SelfPaced = true // the replica rests
 	db, err := storage.Open(n.o.Dir, n.o.Storage)
 	if err != nil {
 		return err
@@ -162,8 +163,8 @@ func (n *Node) open() error {
 		MaxValue: n.o.MaxValue,
 		Answered: n.answered, TimedOut: func(id ring.NodeID) { n.observe(id, membership.TimedOut) },
 		Mended: n.o.Mended, ClockApart: n.clockApart, NewerRing: n.newerRing, EndTurn: func() { n.EndTurn() },
-		Overloaded: rpc.ErrOverloaded,
-		Logger:     n.log,
+		Overloaded: rpc.ErrOverloaded, Missed: n.missed,
+		Logger: n.log,
 	})
 	n.entropy = n.newKeeper()
 	n.calls.init()

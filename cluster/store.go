@@ -3,6 +3,7 @@ package cluster
 import (
 	"errors"
 	"fmt"
+	"time"
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/replica"
@@ -50,6 +51,12 @@ func (s store) Set(key, value []byte, delta uint64) error {
 	}
 	return nil
 }
+
+// Owed implements replica.Slowing.
+func (s store) Owed() time.Duration { return s.db.Owed() }
+
+// Rested implements replica.Slowing.
+func (s store) Rested(took time.Duration) { s.db.Rested(took) }
 
 // deletes reports whether an object deletes its key. Such are written on a full
 // disk too, while the reserve lasts: they are what makes room.

@@ -11,6 +11,8 @@ import (
 	"kvstore/server/command"
 )
 
+const overloadedReply = "-" + resp.ErrTextOverloaded + "\r\n"
+
 // dispatch begins one command. It returns false, having done nothing, if the
 // command must wait for one that is parked.
 func (s *session) dispatch(args [][]byte) bool {
@@ -24,6 +26,12 @@ func (s *session) dispatch(args [][]byte) bool {
 		s.begin(cmd)
 		s.server.stats.Commands[cmd.Index()].Rejected.Add(1)
 		s.reject([]byte("-" + resp.ErrTextNoAuth + "\r\n"))
+		return true
+	}
+	if cmd.Local == nil && s.server.full() {
+		s.begin(cmd)
+		s.server.stats.Commands[cmd.Index()].Rejected.Add(1)
+		s.reject([]byte(overloadedReply))
 		return true
 	}
 	if cmd.Rewrite != nil {

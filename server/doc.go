@@ -36,8 +36,9 @@
 // bytes are unread by the client, and stops reading when input piles up
 // behind that. A client that reads nothing for resp.StuckTime, or leaves more
 // than OutputLimit bytes unread, loses its connection. Over MaxClients nobody
-// is let in. When too many commands wait for a worker the next is refused
-// with OVERLOADED.
+// is let in. When too many commands wait for a worker, or connections together
+// buffer more than MaxBuffered bytes, the next is refused with OVERLOADED; a
+// connection that is in the middle of a large command is closed with it then.
 //
 // # Concurrency
 //

@@ -25,6 +25,23 @@ type slot struct {
 	text   *buffer // of a Local or an error
 }
 
+// size is the bytes of a slot's reply, once it is done.
+func (s *slot) size() (n int) {
+	switch {
+	case s.call != nil:
+		return len(s.call.Out)
+	case s.gather != nil:
+		for _, part := range s.gather.parts {
+			n += len(part.Out)
+		}
+	case s.job != nil:
+		return len(s.job.ctx.Out)
+	case s.text != nil:
+		return len(s.text.b)
+	}
+	return n
+}
+
 // pipeline is the slots of one connection: a ring that begins when something
 // is parked and is empty again when everything is answered. Slots are named by
 // a number that counts up and never wraps in practice.
@@ -35,6 +52,7 @@ type pipeline struct {
 	reads  int    // slots of kind slotRead that are not done
 	writes int    // slots of kind slotWrite that are not done
 	undone int    // slots that are not done
+	held   int    // bytes of replies that are done
 }
 
 // Sizes of the ring: what it begins with and what an idle connection keeps.
@@ -53,7 +71,9 @@ func (p *pipeline) push(s slot) (at uint64) {
 	at = p.tail
 	p.ring[at&uint64(len(p.ring)-1)] = s
 	p.tail++
-	if !s.done {
+	if s.done {
+		p.held += s.size()
+	} else {
 		p.undone++
 		p.count(s.kind, 1)
 	}
@@ -83,6 +103,7 @@ func (p *pipeline) count(k slotKind, d int) {
 func (p *pipeline) finish(at uint64) {
 	s := p.at(at)
 	s.done = true
+	p.held += s.size()
 	p.undone--
 	p.count(s.kind, -1)
 }
@@ -94,6 +115,7 @@ func (p *pipeline) pop() (s slot, ok bool) {
 	}
 	oldest := p.at(p.head)
 	s, *oldest = *oldest, slot{}
+	p.held -= s.size()
 	p.head++
 	if p.head == p.tail && len(p.ring) > keptRing {
 		p.ring = nil

@@ -24,7 +24,8 @@ const (
 	DefaultOutputPause = 1 << 20  // keeps a fast reader busy, a slow one cheap
 	DefaultOutputLimit = 32 << 20 // Redis's soft limit for replicas
 	DefaultWorkers     = 32
-	DefaultWaiting     = 1024 // commands waiting for a worker
+	DefaultWaiting     = 1024    // commands waiting for a worker
+	DefaultMaxBuffered = 1 << 30 // two of the largest values
 )
 
 // Options of a server. Only Env.Cluster is needed.
@@ -46,6 +47,7 @@ type Options struct {
 	IdleTimeout time.Duration // 0: never
 	Workers     int           // goroutines for commands that wait
 	Waiting     int           // commands queued for them
+	MaxBuffered int           // bytes that all connections together may buffer, but for 16 KiB of each
 
 	// Redirect says where a key is served instead of here: an empty addr means
 	// here. nil serves every key.
@@ -62,6 +64,7 @@ func (o Options) withDefaults() Options {
 		{&o.MaxClients, DefaultMaxClients}, {&o.MaxParked, DefaultMaxParked},
 		{&o.OutputPause, DefaultOutputPause}, {&o.OutputLimit, DefaultOutputLimit},
 		{&o.Workers, DefaultWorkers}, {&o.Waiting, DefaultWaiting},
+		{&o.MaxBuffered, DefaultMaxBuffered},
 	} {
 		if *d.field <= 0 {
 			*d.field = d.value
@@ -94,9 +97,10 @@ type Server struct {
 	shutdown    sync.Once
 	shutdownErr error // set by shutdown
 
-	lastID  atomic.Uint64
-	blocked atomic.Int64 // clients with a worker busy for them
-	slow    atomic.Int64 // connections closed because the client does not read
+	lastID   atomic.Uint64
+	blocked  atomic.Int64 // clients with a worker busy for them
+	buffered atomic.Int64 // bytes that connections have beyond uncounted each
+	slow     atomic.Int64 // connections closed because the client does not read
 
 	mu       sync.Mutex
 	sessions map[uint64]*session // guarded by mu
@@ -164,6 +168,13 @@ func (s *Server) Addr() net.Addr { return s.sockets.Addr() }
 // SlowReaders is the number of connections closed because the client did not
 // read its replies.
 func (s *Server) SlowReaders() int64 { return s.slow.Load() }
+
+// Buffered is how many bytes of commands and replies connections buffer, but for 16
+// KiB of each.
+func (s *Server) Buffered() int64 { return s.buffered.Load() }
+
+// full reports whether connections buffer so much that nothing more is begun.
+func (s *Server) full() bool { return s.buffered.Load() >= int64(s.options.MaxBuffered) }
 
 // The methods below are for the sockets.
 

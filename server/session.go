@@ -39,6 +39,7 @@ type session struct {
 	ran            uint64 // commands begun
 	received, sent uint64 // bytes
 	processed      int64  // commands not yet added to the server's counters
+	counted        int    // bytes of it in Server.buffered
 
 	mu   sync.Mutex
 	info command.ClientInfo // guarded by mu; what others see
@@ -78,8 +79,17 @@ func (s *session) Receive(in []byte) {
 		s.in.b = append(s.in.b, in...)
 		s.advance()
 	}
+	if !s.stalled && s.in != nil && len(s.in.b) > uncounted && s.server.full() {
+		// The rest of the command is not wanted, so there is no command after it.
+		s.reject([]byte(overloadedReply))
+		s.finish()
+		return
+	}
 	s.throttle()
 }
+
+// uncounted is how much each connection may buffer on top of Options.MaxBuffered.
+const uncounted = 16 << 10
 
 // advance runs what it can of the input kept.
 func (s *session) advance() {
@@ -155,9 +165,10 @@ func (s *session) mustWait() bool {
 	return s.waiting || s.pipeline.len() >= s.server.options.MaxParked || s.unread() > s.server.options.OutputPause
 }
 
-// unread is how much of the output the client has not taken.
+// unread is how much of the output the client has not taken, with replies that wait
+// for those before them.
 func (s *session) unread() int {
-	n := s.conn.Pending()
+	n := s.conn.Pending() + s.pipeline.held
 	if s.out != nil {
 		n += len(s.out.b)
 	}
@@ -270,6 +281,7 @@ func (s *session) Closed(err error) {
 		s.server.slow.Add(1)
 	}
 	s.publishCounters()
+	s.count(0)
 	s.pipeline.cancel()
 	s.in, s.out, s.args = nil, nil, nil
 	s.server.forget(s)
@@ -284,10 +296,20 @@ func (s *session) publish() {
 		s.QueryBytes = len(s.in.b)
 	}
 	s.OutputBytes = s.unread()
+	s.count(s.QueryBytes + s.OutputBytes)
 	s.mu.Lock()
 	s.info.Session = s.Session
 	s.info.Blocked = s.waiting
 	s.mu.Unlock()
+}
+
+// count adds what the session buffers to what all do. What each may have is left
+// out: it is little, and changes in every turn.
+func (s *session) count(bytes int) {
+	if bytes = max(bytes-uncounted, 0); bytes != s.counted {
+		s.server.buffered.Add(int64(bytes - s.counted))
+		s.counted = bytes
+	}
 }
 
 // publishCounters adds up what the turn has counted.

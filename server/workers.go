@@ -6,7 +6,6 @@ import (
 	"time"
 
 	"kvstore/cluster/coordinator"
-	"kvstore/resp"
 	"kvstore/server/command"
 )
 
@@ -105,7 +104,7 @@ func (s *session) runWait(cmd *command.Command, args [][]byte, levels coordinato
 		j.cancel()
 		s.waiting = false
 		s.server.stats.Commands[cmd.Index()].Rejected.Add(1)
-		s.reject([]byte("-" + resp.ErrTextOverloaded + "\r\n"))
+		s.reject([]byte(overloadedReply))
 		return true
 	}
 	s.pipeline.push(slot{kind: slotWorker, mute: mute, job: j})

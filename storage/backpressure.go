@@ -1,12 +1,17 @@
 package storage
 
-import "time"
+import (
+	"math"
+	"time"
+)
 
 // backpressure slows writers down before they would have to stop. When flushes or compactions do not keep up, full
 // memtables and tables of level 0 pile up, and at the limit of either a writer can only wait until a flush or a compaction
 // ends, which may take seconds. So from halfway to a limit on each write is charged for its bytes, at a rate that is what
 // the background work was last seen to do in the middle of what is left, and falls to zero at the limit; the writer rests
 // once it owes a millisecond. The backlog then settles where as much comes as goes.
+//
+// A writer who cannot rest where it writes, as an event loop cannot, asks Owed before, and rests elsewhere (Options.SelfPaced).
 //
 // It stands under DB.mu.
 type backpressure struct {
@@ -34,6 +39,9 @@ const (
 	// the longest rest, which no client notices.
 	leastDelay = time.Millisecond
 	mostDelay  = 20 * time.Millisecond
+	// brim is how much of a memtable is left free by writers who pace themselves: they do not write over it, so what they
+	// write does not wait.
+	brim = 0.125
 )
 
 func newBackpressure(o *Options) backpressure {
@@ -107,13 +115,20 @@ func (b *backpressure) charge(s *readState, filled float64, bytes int, now time.
 	return 0
 }
 
-// slowDown rests when the backlog says so. The caller holds mu, which is given up for the rest.
+// slowDown rests when the backlog says so, or notes what writers owe who rest elsewhere. The caller holds mu, which is given
+// up for the rest.
 func (d *DB) slowDown(bytes int) {
 	if d.compactor.stuck.Load() {
+		d.owed.Store(0)
 		return // Level 0 grows for another reason, and flushes go on.
 	}
 	filled := float64(d.active.table.Bytes()) / float64(d.options.MemtableSize)
-	rest := d.backpressure.charge(d.state.Load(), filled, bytes, time.Now())
+	s := d.state.Load()
+	rest := d.backpressure.charge(s, filled, bytes, time.Now())
+	if d.options.SelfPaced {
+		d.owe(float64(len(s.immutable)) + filled)
+		return
+	}
 	if rest == 0 {
 		return
 	}
@@ -122,4 +137,36 @@ func (d *DB) slowDown(bytes int) {
 	d.mu.Lock()
 	d.metrics.delays.Add(1)
 	d.metrics.delayTime.Add(int64(rest))
+}
+
+// owe shows what writers owe, when so many memtables are full. The caller holds mu.
+func (d *DB) owe(memtables float64) {
+	switch b := &d.backpressure; {
+	case !b.on:
+		d.owed.Store(0)
+	case memtables >= b.memtables.limit-brim:
+		d.owed.Store(math.MaxInt64) // until a flush has ended
+	default:
+		d.owed.Store(b.paid.UnixNano())
+	}
+}
+
+// Owed returns for how long a writer is to rest before it writes, which is not at all unless flushes or compactions have
+// fallen behind. It asks nothing but memory. Writes of one who asks it, with Options.SelfPaced, do not rest.
+func (d *DB) Owed() time.Duration {
+	until := d.owed.Load()
+	if until == 0 {
+		return 0
+	}
+	owed := time.Duration(until - time.Now().UnixNano())
+	if owed < leastDelay {
+		return 0
+	}
+	return min(owed, mostDelay)
+}
+
+// Rested notes that a writer has rested.
+func (d *DB) Rested(took time.Duration) {
+	d.metrics.delays.Add(1)
+	d.metrics.delayTime.Add(int64(took))
 }

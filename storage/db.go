@@ -56,6 +56,8 @@ type DB struct {
 	sums    sums
 	// backpressure delays writers whom the background work cannot follow.
 	backpressure backpressure
+	// owed is until when writers are to rest, in Unix nanoseconds; 0 when there is no need to.
+	owed atomic.Int64
 	// snapshots counts the open snapshots by sequence number.
 	snapshots map[uint64]int
 
@@ -307,6 +309,7 @@ func (d *DB) refuseWith(refused error, forGood bool) error {
 			d.logger.Error().Err(refused).Msg("writes are refused")
 		}
 		d.refused, d.forGood = refused, forGood
+		d.owed.Store(0) // a write is refused at once
 		d.room.Broadcast()
 	}
 	d.mu.Unlock()

@@ -70,6 +70,9 @@ type Options struct {
 	// It is called from Open and from one goroutine of the engine, and must not call the engine.
 	OnDamage func(Damage)
 
+	// SelfPaced says that writers ask Owed and rest elsewhere. Without it a write rests itself when the disk cannot follow.
+	SelfPaced bool
+
 	// MaxImmutable is how many full memtables may wait for their flush before writers wait; default 4.
 	MaxImmutable int
 	// BlockSize is a table block's size before compression, in bytes; default 4 KiB.

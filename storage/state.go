@@ -104,6 +104,7 @@ func (d *DB) publish(active *memory, immutable []*memory, v *version, ranges *ra
 	s := &readState{db: d, active: active, immutable: immutable, version: v, ranges: ranges}
 	s.refs.Store(1)
 	d.backpressure.look(s)
+	d.owe(float64(len(immutable)))
 	if old := d.state.Swap(s); old != nil {
 		old.release()
 	}

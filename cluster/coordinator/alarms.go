@@ -22,12 +22,16 @@ const (
 )
 
 // alarms is a timing wheel (Varghese and Lauck, 1987) of request ids. An alarm
-// is never taken back: whoever is woken looks whether it still matters.
+// is never taken back: whoever is woken looks whether it still matters. One that is
+// more than a round away is dropped when the wheel has come round and its request
+// is gone; so what is on the wheel is what was set within a round, about two
+// seconds, and what waits.
 type alarms struct {
 	fire func(id uint64, why alarm)
-	turn func()        // called after all that were due together have fired
-	idle chan struct{} // one token when alarms were set while none was; sent by set, never closed
-	quit chan struct{} // closed by Close
+	live func(id uint64) bool // whether the request still waits
+	turn func()               // called after all that were due together have fired
+	idle chan struct{}        // one token when alarms were set while none was; sent by set, never closed
+	quit chan struct{}        // closed by Close
 	wg   sync.WaitGroup
 
 	mu      sync.Mutex
@@ -44,8 +48,8 @@ type entry struct {
 }
 
 // newAlarms starts the wheel's goroutine, which close ends.
-func newAlarms(fire func(id uint64, why alarm), endTurn func()) *alarms {
-	a := &alarms{fire: fire, turn: endTurn, idle: make(chan struct{}, 1), quit: make(chan struct{})}
+func newAlarms(fire func(id uint64, why alarm), live func(id uint64) bool, endTurn func()) *alarms {
+	a := &alarms{fire: fire, live: live, turn: endTurn, idle: make(chan struct{}, 1), quit: make(chan struct{})}
 	a.wg.Go(a.run)
 	return a
 }
@@ -124,6 +128,9 @@ func (a *alarms) due(due []entry) []entry {
 		for _, e := range list {
 			if e.rounds == 0 {
 				due = append(due, e)
+				continue
+			}
+			if !a.live(e.id) {
 				continue
 			}
 			e.rounds--

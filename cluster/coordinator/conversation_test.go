@@ -395,7 +395,7 @@ func TestAReadGoesOnWhenAReplicaCannotBeRepaired(t *testing.T) {
 
 func TestAnAlarmOfTheDistantPastRings(t *testing.T) {
 	fired := make(chan uint64, 2)
-	a := newAlarms(func(id uint64, _ alarm) { fired <- id }, func() {})
+	a := newAlarms(func(id uint64, _ alarm) { fired <- id }, func(uint64) bool { return true }, func() {})
 	defer a.close()
 	a.set(1, alarmTimeout, -time.Minute)
 	select {

@@ -59,6 +59,9 @@ type Options struct {
 	// EndTurn is called after alarms were acted on, so that what they sent
 	// leaves; may be nil.
 	EndTurn func()
+	// Missed is told of a partition of which this node has refused an object,
+	// because too many waited; may be nil.
+	Missed func(p ring.Partition)
 	// Overloaded tells an error of Transport.Send that a queue is full.
 	Overloaded error
 	Logger     zerolog.Logger
@@ -119,13 +122,16 @@ func New(o Options) *Coordinator {
 	if o.NewerRing == nil {
 		o.NewerRing = func(ring.NodeID, ring.Epoch) {}
 	}
+	if o.Missed == nil {
+		o.Missed = func(ring.Partition) {}
+	}
 	if o.EndTurn == nil {
 		o.EndTurn = func() {}
 	}
 	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer), unfilled: make(map[ring.Partition]bool)}
 	c.defaults.Store(&o.Defaults)
 	c.SetTimeouts(o.ReadTimeout, o.WriteTimeout)
-	c.alarms = newAlarms(c.wake, o.EndTurn)
+	c.alarms = newAlarms(c.wake, func(id uint64) bool { return c.pending.find(id) != nil }, o.EndTurn)
 	c.writes.New = func() any { return &writeOp{c: c} }
 	c.reads.New = func() any { return &readOp{c: c} }
 	c.forwards.New = func() any { return &forwardOp{c: c} }
@@ -299,6 +305,10 @@ func (c *Coordinator) Submit(r *Request) {
 		c.submitRead(v, r)
 	}
 }
+
+// crowded reports whether no write is to begin here: too much waits already, for
+// other nodes or for this one's disk.
+func (c *Coordinator) crowded() bool { return c.o.Replica.Crowded() || c.pending.full.Load() }
 
 // refuse ends a request before it began.
 func (c *Coordinator) refuse(r *Request, err error) {

@@ -285,7 +285,11 @@ func (c *Coordinator) forward(r *Request, key []byte, args [][]byte, way route, 
 	f.mu.Lock()
 	f.to, f.req, f.way = to, r, way
 	f.way.refused |= 1 << uint(place) // if we hear of it again, it is so
-	id, ok := c.pending.add(f)
+	kept := sizeOf(key, args)
+	if kept > maxKept {
+		kept = 0 // see keep
+	}
+	id, ok := c.pending.add(f, kept)
 	f.id = id
 	if !ok {
 		f.mu.Unlock()
@@ -341,11 +345,7 @@ func (f *forwardOp) keep(key []byte, args [][]byte) {
 	if t.bad = f.way.refused & place.all(); t.hopeless() && f.way.levels.Mode != Sloppy {
 		return
 	}
-	size := len(key)
-	for _, a := range args {
-		size += len(a)
-	}
-	if size <= maxKept {
+	if sizeOf(key, args) <= maxKept {
 		f.mem, f.key, f.args = keep(f.mem, key, append(f.args, args...))
 	}
 }

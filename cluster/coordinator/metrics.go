@@ -22,6 +22,7 @@ type Metrics struct {
 	ClocksAhead     atomic.Uint64 // messages refused for their clock
 	CorruptReads    atomic.Uint64
 	StandIns        atomic.Uint64 // objects given to a fallback in place of a replica
+	Missed          atomic.Uint64 // objects of other nodes that this one had no room for
 	ReadStandIns    atomic.Uint64 // reads asked of a fallback in place of a replica
 }
 

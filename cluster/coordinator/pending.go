@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"sync"
+	"sync/atomic"
 
 	"kvstore/cluster/ring"
 	"kvstore/cluster/wire"
@@ -19,8 +20,12 @@ type waiter interface {
 }
 
 // maxPending bounds the requests that wait at a node. At 200,000 a second it is
-// five seconds of work, more than any timeout should be.
-const maxPending = 1 << 20
+// a second of work, the time that writes have. maxPendingBytes bounds what they
+// hold: keys, arguments, objects to be acknowledged and answers to be merged.
+const (
+	maxPending      = 1 << 18
+	maxPendingBytes = 256 << 20
+)
 
 // maxKept bounds the buffers a pooled request keeps.
 const maxKept = 64 << 10
@@ -31,18 +36,41 @@ type pending struct {
 	mu    sync.Mutex
 	slots []slot   // guarded by mu
 	free  []uint32 // guarded by mu
+	bytes int64    // guarded by mu: of all sizes
 	over  bool     // guarded by mu: nothing more may wait
+	// full says that too much waits for anything new to begin; it changes under mu.
+	full atomic.Bool
 }
 
 type slot struct {
 	uses uint32
+	size int // bytes
 	w    waiter
 }
 
-// add gives w an id; ok is false when too many requests wait, and after close.
-func (p *pending) add(w waiter) (id uint64, ok bool) {
+// add gives w, which holds size bytes, an id; ok is false when too many requests
+// wait, and after close. What is over the bound by itself is taken when the bound
+// is not reached yet.
+func (p *pending) add(w waiter, size int) (id uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
+	if p.full.Load() {
+		return 0, false
+	}
+	return p.addLocked(w, size)
+}
+
+// must is add for a request that has begun: it was let in when there was room, and
+// to give it up now would leave its outcome unknown. So the bound is exceeded by
+// what replica lets wait, at most.
+func (p *pending) must(w waiter, size int) (id uint64, ok bool) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return p.addLocked(w, size)
+}
+
+// addLocked is add without a bound. The caller holds mu.
+func (p *pending) addLocked(w waiter, size int) (id uint64, ok bool) {
 	if p.over {
 		return 0, false
 	}
@@ -51,9 +79,6 @@ func (p *pending) add(w waiter) (id uint64, ok bool) {
 		i = p.free[n-1]
 		p.free = p.free[:n-1]
 	} else {
-		if len(p.slots) >= maxPending {
-			return 0, false
-		}
 		i = uint32(len(p.slots))
 		p.slots = append(p.slots, slot{})
 	}
@@ -62,7 +87,8 @@ func (p *pending) add(w waiter) (id uint64, ok bool) {
 	if s.uses == 0 {
 		s.uses = 1 // an id is never zero
 	}
-	s.w = w
+	s.w, s.size = w, size
+	p.changed(size)
 	return uint64(s.uses)<<32 | uint64(i), true
 }
 
@@ -83,6 +109,25 @@ func (p *pending) remove(id uint64) {
 	if i := uint32(id); int(i) < len(p.slots) && p.slots[i].uses == uint32(id>>32) && p.slots[i].w != nil {
 		p.slots[i].w = nil
 		p.free = append(p.free, i)
+		p.changed(-p.slots[i].size)
+	}
+}
+
+// grow adds to the bytes of a request that waits.
+func (p *pending) grow(id uint64, size int) {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	if i := uint32(id); int(i) < len(p.slots) && p.slots[i].uses == uint32(id>>32) && p.slots[i].w != nil {
+		p.slots[i].size += size
+		p.changed(size)
+	}
+}
+
+// changed notes that so many bytes more wait. The caller holds mu.
+func (p *pending) changed(bytes int) {
+	p.bytes += int64(bytes)
+	if full := p.bytes >= maxPendingBytes || len(p.slots)-len(p.free) >= maxPending; full != p.full.Load() {
+		p.full.Store(full)
 	}
 }
 

@@ -181,7 +181,7 @@ func (o *readOp) wait() bool {
 	if o.id != 0 {
 		return true
 	}
-	id, ok := o.c.pending.add(o)
+	id, ok := o.c.pending.add(o, sizeOf(o.key.Name, o.args))
 	if !ok {
 		o.mu.Unlock()
 		o.finish(ErrOverloaded)
@@ -306,6 +306,7 @@ func (o *readOp) answer(place int, m *wire.Message) {
 		a.object = a.object[:0]
 	case wire.OK:
 		a.object = append(a.object[:0], m.Object...)
+		o.c.pending.grow(o.id, len(m.Object))
 	default:
 		o.fail(place, errorOf(m))
 		o.ask()

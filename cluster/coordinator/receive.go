@@ -139,6 +139,10 @@ func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message
 // Merge merges an object into what this node holds, and calls done, which must not
 // block. What it is given is borrowed until then.
 func (c *Coordinator) Merge(k replica.Key, object []byte, done func(error)) {
+	if c.crowded() {
+		done(ErrOverloaded)
+		return
+	}
 	t := c.merges.Get().(*mergeTask)
 	t.v, t.key, t.object, t.flags = c.view.Load(), k, object, wire.Repair
 	t.origin, t.body, t.target = 0, nil, 0
@@ -148,6 +152,9 @@ func (c *Coordinator) Merge(k replica.Key, object []byte, done func(error)) {
 
 // Key implements replica.Task.
 func (t *mergeTask) Key() replica.Key { return t.key }
+
+// Size implements replica.Sizer.
+func (t *mergeTask) Size() int { return len(t.key.Name) + len(t.object) + len(t.body) }
 
 // Keep implements replica.Task.
 func (t *mergeTask) Keep() {
@@ -234,6 +241,10 @@ func (t *mergeTask) Done(err error) {
 		return
 	}
 	c.noteRefusal(err)
+	if t.target == 0 && t.finished == nil && errors.Is(err, replica.ErrBusy) {
+		c.Metrics.Missed.Add(1)
+		c.o.Missed(t.v.ring.PartitionOf(t.key.Token))
+	}
 	if err != nil && t.target != 0 {
 		c.o.Hints.Undo(t.target)
 	}

@@ -73,6 +73,10 @@ type writeOp struct {
 
 // start begins a write at this node. What it borrows is kept once it has to wait.
 func (w *writeOp) start() {
+	if w.c.crowded() {
+		w.finish(ErrOverloaded)
+		return
+	}
 	// A fallback has seen only what came while others were away.
 	foreign := w.v.own[w.part] < 0
 	if (foreign || w.v.places[w.part].n > 1 && w.v.unsettled[w.part].Load()) && w.depends() {
@@ -86,6 +90,9 @@ func (w *writeOp) start() {
 // Key implements replica.Task.
 func (w *writeOp) Key() replica.Key { return w.key }
 
+// Size implements replica.Sizer.
+func (w *writeOp) Size() int { return sizeOf(w.key.Name, w.args) }
+
 // Keep implements replica.Task: it copies the key and the arguments.
 func (w *writeOp) Keep() {
 	if w.kept {
@@ -95,13 +102,19 @@ func (w *writeOp) Keep() {
 	w.mem, w.key.Name, w.args = keep(w.mem, w.key.Name, w.args)
 }
 
-// keep copies a key and arguments into mem, which it grows, and returns all
-// three. The array behind args is reused.
-func keep(mem, key []byte, args [][]byte) ([]byte, []byte, [][]byte) {
-	size := len(key)
+// sizeOf is what keep copies.
+func sizeOf(key []byte, args [][]byte) (size int) {
+	size = len(key)
 	for _, a := range args {
 		size += len(a)
 	}
+	return size
+}
+
+// keep copies a key and arguments into mem, which it grows, and returns all
+// three. The array behind args is reused.
+func keep(mem, key []byte, args [][]byte) ([]byte, []byte, [][]byte) {
+	size := sizeOf(key, args)
 	if cap(mem) < size {
 		mem = make([]byte, 0, size)
 	}
@@ -211,7 +224,7 @@ func (w *writeOp) Done(err error) {
 		w.originPlace = -1 // nobody acknowledges, so it waits for our answer
 	} else {
 		w.Keep() // for a second run
-		id, ok := w.c.pending.add(w)
+		id, ok := w.c.pending.must(w, w.Size()+len(w.enc))
 		if !ok {
 			w.mu.Unlock()
 			w.finish(ErrTimeout)

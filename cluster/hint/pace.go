@@ -12,11 +12,22 @@ type Grant struct {
 	Pause  time.Duration
 }
 
-// Load is what keeps a target busy.
+// Load is what keeps a node busy, as it was last seen. It is the one signal by
+// which work that serves no client gives way, hints less and repair more: hints
+// have a rate that follows it (Granter), repair halves while it is Busy, and it is
+// Busy before hints are slowed to less than they need.
 type Load struct {
 	Requests float64       // of clients, a second
+	Waiting  int           // requests that wait for other nodes
 	Late     time.Duration // how late its goroutines were run, lately
+	Pressed  bool          // writes wait until the disk has caught up
 }
+
+// Busy reports whether clients need all of the node.
+func (l Load) Busy() bool { return l.Waiting > waitingSome || l.Late >= lateSome || l.Pressed }
+
+// suffers reports whether clients suffer already.
+func (l Load) suffers() bool { return l.Late >= lateMuch || l.Pressed }
 
 const (
 	// idleRequests a second are no client traffic worth sparing.
@@ -24,6 +35,9 @@ const (
 	// lateSome and lateMuch are delays that clients begin to notice, and that
 	// they suffer from.
 	lateSome, lateMuch = 2 * time.Millisecond, 20 * time.Millisecond
+	// waitingSome requests are under way at a node that serves many: a few
+	// thousand a second do not reach it.
+	waitingSome = 64
 
 	// Keys a second that a target takes from all together, by what it suffers.
 	// Three million keys, ten minutes of 5,000 writes a second, take less than a
@@ -48,7 +62,7 @@ type Granter struct {
 func (g *Granter) Grant(now time.Time, l Load, keys int) Grant {
 	rate, window := 0, maxWindow
 	switch {
-	case l.Late >= lateMuch:
+	case l.suffers():
 		rate, window = starvedRate, 1
 	case l.Requests < idleRequests:
 	case l.Late >= lateSome:

@@ -29,6 +29,9 @@ func (r *Replica) Mend(records []Record, yields hlc.Timestamp) error {
 		mu    sync.Mutex
 		first error
 	)
+	if r.Crowded() {
+		return ErrBusy
+	}
 	for _, rec := range records {
 		token, db, name, err := key.ParseUser(rec.Key)
 		if err != nil {

@@ -7,6 +7,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"kvstore/cluster/ring"
 	"kvstore/cluster/version"
@@ -82,8 +83,9 @@ const (
 	stripes = 1024
 	// maxWaiting bounds the tasks and readers that wait for the disk, together:
 	// at 10,000 reads a second of a slow disk this is more than any request's
-	// timeout.
-	maxWaiting = 16384
+	// timeout. maxWaitingBytes bounds what they hold.
+	maxWaiting      = 16384
+	maxWaitingBytes = 256 << 20
 )
 
 // Options configure a Replica.
@@ -107,6 +109,8 @@ type Replica struct {
 	scratch sync.Pool
 	jobs    chan job
 	waiting atomic.Int64 // parked tasks and queued readers; at most maxWaiting
+	held    atomic.Int64 // bytes of parked tasks; at most maxWaitingBytes, or one task
+	resting resting
 	wg      sync.WaitGroup
 	counts  counts
 	flushed horizons
@@ -136,6 +140,7 @@ type job struct {
 	token  ring.Token
 	db     uint8
 	name   []byte
+	since  time.Time // of tasks that rest; else zero
 }
 
 // New returns a replica over store.
@@ -150,6 +155,7 @@ func New(store Store, o Options) *Replica {
 		o.Corrupt = func(err error) bool { return errors.Is(err, version.ErrCorrupt) }
 	}
 	r := &Replica{store: store, endTurn: o.EndTurn, corrupt: o.Corrupt, jobs: make(chan job, maxWaiting)}
+	r.startResting()
 	r.scratch.New = func() any { return new(Scratch) }
 	for range o.Workers {
 		r.wg.Go(r.work)
@@ -165,6 +171,7 @@ func (r *Replica) Close() {
 	r.closeMu.Unlock()
 	if closing {
 		close(r.jobs)
+		r.resting.end()
 	}
 	r.wg.Wait()
 }
@@ -175,11 +182,12 @@ func (r *Replica) Do(t Task) {
 	st := &r.stripes[uint64(k.Token)%stripes]
 	st.mu.Lock()
 	behind := len(st.parked) > 0 && st.parked[k.Token] != nil
+	rests := !behind && r.mustRest()
 	ready, err := false, error(nil)
-	if !behind {
+	if !behind && !rests {
 		ready, err = r.attempt(t, k, false)
 	}
-	if !ready && !r.enter() {
+	if !ready && !r.enter(sizeOf(t)) {
 		ready, err = true, ErrBusy
 	}
 	if !ready {
@@ -195,18 +203,13 @@ func (r *Replica) Do(t Task) {
 		return
 	}
 	k = t.Key() // what Keep copied
-	if !r.enqueue(job{stripe: st, token: k.Token, db: k.DB, name: slices.Clone(k.Name)}) {
+	j := job{stripe: st, token: k.Token, db: k.DB, name: slices.Clone(k.Name)}
+	if rests {
+		j.since = time.Now()
+	}
+	if !r.enqueue(j) {
 		r.refuse(st, k.Token)
 	}
-}
-
-// enter counts one more that waits for the disk; false when too many do.
-func (r *Replica) enter() bool {
-	if r.waiting.Add(1) > maxWaiting {
-		r.waiting.Add(-1)
-		return false
-	}
-	return true
 }
 
 // attempt runs a task under its stripe's lock. ready is false when the disk is
@@ -293,11 +296,11 @@ func (r *Replica) Read(t Reader) {
 // ReadLater has a worker read one key, for who knows that it needs the disk.
 func (r *Replica) ReadLater(t Reader) {
 	t.Keep()
-	if r.enter() {
+	if r.enter(0) {
 		if r.enqueue(job{reader: t}) {
 			return
 		}
-		r.waiting.Add(-1)
+		r.leave(0)
 	}
 	s := r.borrow()
 	t.Loaded(s, ErrBusy)
@@ -363,10 +366,18 @@ func (r *Replica) enqueue(j job) bool {
 	if r.closed {
 		return false
 	}
+	jobs := r.jobs
+	if !j.since.IsZero() {
+		jobs = r.resting.jobs
+		r.resting.count.Add(1)
+	}
 	select {
-	case r.jobs <- j:
+	case jobs <- j:
 		return true
 	default:
+		if !j.since.IsZero() {
+			r.resting.count.Add(-1)
+		}
 		return false
 	}
 }
@@ -380,7 +391,7 @@ func (r *Replica) refuse(st *stripe, t ring.Token) {
 		if task == nil {
 			return
 		}
-		r.waiting.Add(-1)
+		r.leave(sizeOf(task))
 		task.Done(ErrBusy)
 	}
 }
@@ -389,7 +400,7 @@ func (r *Replica) refuse(st *stripe, t ring.Token) {
 func (r *Replica) work() {
 	for j := range r.jobs {
 		if j.reader != nil {
-			r.waiting.Add(-1)
+			r.leave(0)
 			s := r.borrow()
 			err := ErrLate
 			if !j.reader.Late() {
@@ -418,10 +429,13 @@ func (r *Replica) runParked(j job) {
 			j.stripe.mu.Unlock()
 			return
 		}
-		r.waiting.Add(-1)
+		r.leave(sizeOf(t))
 		_, err := r.attempt(t, t.Key(), true)
 		j.stripe.mu.Unlock()
 		t.Done(err)
+		if !j.since.IsZero() {
+			r.rest(true)
+		}
 	}
 }
 
