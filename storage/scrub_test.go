@@ -3,6 +3,7 @@ package storage
 import (
 	"errors"
 	"fmt"
+	"maps"
 	"strings"
 	"sync"
 	"testing"
@@ -104,9 +105,7 @@ func TestScrubMendsLogAndManifest(t *testing.T) {
 			must(t, err)
 			now := fill(t, db, 0, 100)
 			must(t, db.Flush())
-			for k, v := range fill(t, db, 100, 100) {
-				now[k] = v
-			}
+			maps.Copy(now, fill(t, db, 100, 100))
 			name := "/db/" + logName(db.active.log)
 			if kind == "manifest" {
 				name = db.name("MANIFEST-" + fmt.Sprintf("%06d", db.tree.manifest.Number()))

@@ -35,7 +35,7 @@ func configured(t *testing.T, seed uint64) Config {
 	c := FromSeed(seed)
 	if *strikes != "" {
 		var numbers []int
-		for _, s := range strings.Split(*strikes, ",") {
+		for s := range strings.SplitSeq(*strikes, ",") {
 			if n, err := strconv.Atoi(s); err == nil {
 				numbers = append(numbers, n)
 			} else if s != "none" {
