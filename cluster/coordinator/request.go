@@ -142,7 +142,11 @@ func (c *Call) Expire(deadline int64) {
 
 // WithContext makes the effect cover ctx instead of everything the replica
 // holds, so that what the client had not seen stays beside it as a sibling.
+// Once the effect is made, ctx is what the client has seen then (Update).
 func (c *Call) WithContext(ctx *version.Context) { c.context = ctx }
+
+// Context returns the context of WithContext, nil when there was none.
+func (c *Call) Context() *version.Context { return c.context }
 
 // Effect describes what the call decided, for tests of operations.
 func (c *Call) Effect() (put, removed, added, expired bool, value []byte, deadline, delta int64) {

@@ -15,11 +15,12 @@ import (
 //
 //	plain   tag | sibling                    one sibling, whose dot is the context
 //	full    tag | floor 8 | entry count | entries | sibling count | siblings
-//	entry   node 8 | time 8
+//	dotted  tag | floor 8 | entry count | entries | dot count | dots | sibling count | siblings
+//	entry   node 8 | time 8, as is a dot
 //	sibling node 8 | time 8 | [deadline 8] | payload
 //	payload value (plain: to the end; full: length, bytes) | delta 8 | nothing
 //
-// In the full form the tag carries no kind, and each sibling begins with a byte
+// The dotted form is the full form of a context with exact dots. In both the tag carries no kind, and each sibling begins with a byte
 // of its own that has the bits of the tag. SET k v without expiry, in 18 bytes:
 //
 //	11 | 00000000000000a1 | 018bcfe568000007 | 76
@@ -30,6 +31,7 @@ const (
 	formMask    = 0xf0
 	formPlain   = 0x10
 	formFull    = 0x20
+	formDotted  = 0x30
 	deadlineBit = 0x08
 	kindMask    = 0x07
 )
@@ -52,7 +54,7 @@ func corrupt(what string) error { return fmt.Errorf("%w: %s", ErrCorrupt, what) 
 // plain reports whether the plain form is the one for o.
 func (o *Object) plain() bool {
 	return len(o.Siblings) == 1 && len(o.Context.Entries) == 1 && o.Context.Floor == 0 &&
-		o.Context.Entries[0] == o.Siblings[0].Dot
+		len(o.Context.Dots) == 0 && o.Context.Entries[0] == o.Siblings[0].Dot
 }
 
 // Append appends o's encoding to dst.
@@ -62,8 +64,11 @@ func (o *Object) Append(dst []byte) []byte {
 		dst = s.appendHead(append(dst, formPlain|s.tag()))
 		return append(dst, s.Value...)
 	}
-	dst = append(dst, formFull)
-	dst = o.Context.append(dst)
+	form := byte(formFull)
+	if len(o.Context.Dots) > 0 {
+		form = formDotted
+	}
+	dst = o.Context.append(append(dst, form))
 	dst = binary.AppendUvarint(dst, uint64(len(o.Siblings)))
 	for i := range o.Siblings {
 		s := &o.Siblings[i]
@@ -96,11 +101,21 @@ func (s *Sibling) appendHead(dst []byte) []byte {
 	return dst
 }
 
+// append appends c as it stands in the full form, or in the dotted one when it
+// has exact dots.
 func (c *Context) append(dst []byte) []byte {
 	dst = binary.BigEndian.AppendUint64(dst, uint64(c.Floor))
-	dst = binary.AppendUvarint(dst, uint64(len(c.Entries)))
-	for _, e := range c.Entries {
-		dst = appendDot(dst, e)
+	dst = appendDots(dst, c.Entries)
+	if len(c.Dots) > 0 {
+		dst = appendDots(dst, c.Dots)
+	}
+	return dst
+}
+
+func appendDots(dst []byte, dots []Dot) []byte {
+	dst = binary.AppendUvarint(dst, uint64(len(dots)))
+	for _, d := range dots {
+		dst = appendDot(dst, d)
 	}
 	return dst
 }
@@ -128,11 +143,11 @@ func (o *Object) decode(b []byte) error {
 	switch b[0] & formMask {
 	case formPlain:
 		return o.decodePlain(b)
-	case formFull:
-		if b[0] != formFull {
+	case formFull, formDotted:
+		if b[0]&^formMask != 0 {
 			return corrupt("tag")
 		}
-		return o.decodeFull(b[1:])
+		return o.decodeFull(b[1:], b[0] == formDotted)
 	}
 	return corrupt("form")
 }
@@ -153,8 +168,8 @@ func (o *Object) decodePlain(b []byte) error {
 	return nil
 }
 
-func (o *Object) decodeFull(b []byte) error {
-	b, err := o.Context.decode(b)
+func (o *Object) decodeFull(b []byte, dotted bool) error {
+	b, err := o.Context.decode(b, dotted)
 	if err != nil {
 		return err
 	}
@@ -171,7 +186,7 @@ func (o *Object) decodeFull(b []byte) error {
 		if newest := o.Newest(); newest != nil && newest.Dot.Compare(s.Dot) >= 0 {
 			return corrupt("siblings out of order")
 		}
-		if !o.Context.Covers(s.Dot) {
+		if !o.Context.vectorCovers(s.Dot) {
 			return corrupt("sibling outside the context")
 		}
 		o.Siblings = append(o.Siblings, s)
@@ -238,7 +253,8 @@ func (s *Sibling) decodeHead(tag byte, b []byte) (rest []byte, err error) {
 	return b, nil
 }
 
-func (c *Context) decode(b []byte) (rest []byte, err error) {
+// decode reads what append wrote; dotted says whether exact dots are there.
+func (c *Context) decode(b []byte, dotted bool) (rest []byte, err error) {
 	if len(b) < 8 {
 		return nil, corrupt("context cut short")
 	}
@@ -257,6 +273,33 @@ func (c *Context) decode(b []byte) (rest []byte, err error) {
 			return nil, corrupt("context entry at or below the floor")
 		}
 		c.Entries = append(c.Entries, e)
+	}
+	c.Dots = c.Dots[:0]
+	if !dotted {
+		return b[count*dotSize:], nil
+	}
+	return c.decodeDots(b[count*dotSize:])
+}
+
+// decodeDots reads the exact dots, of which there is at least one.
+func (c *Context) decodeDots(b []byte) (rest []byte, err error) {
+	count, b, err := decodeCount(b, MaxDecodeEntries, dotSize)
+	if err != nil {
+		return nil, err
+	}
+	if count == 0 {
+		return nil, corrupt("dotted form without dots")
+	}
+	c.Dots = slices.Grow(c.Dots, count)
+	for i := range count {
+		d := decodeDot(b[i*dotSize:])
+		if i > 0 && c.Dots[i-1].Compare(d) >= 0 {
+			return nil, corrupt("dots out of order")
+		}
+		if c.vectorCovers(d) {
+			return nil, corrupt("dot within the vector")
+		}
+		c.Dots = append(c.Dots, d)
 	}
 	return b[count*dotSize:], nil
 }

@@ -25,6 +25,8 @@ func TestEncodings(t *testing.T) {
 	two := plainObject("v", 0)
 	two.Context.Floor = 9
 	two.Context.Entries = append([]Dot{{0xa0, 0x10}}, two.Context.Entries...)
+	dotted := two.Clone()
+	dotted.Context.Dots = []Dot{{0xa0, 0x11}, {0xa2, 0x12}}
 	tests := []struct {
 		name string
 		o    *Object
@@ -36,6 +38,8 @@ func TestEncodings(t *testing.T) {
 		{"counter", counter, "12 00000000000000a1 018bcfe568000007 ffffffffffffffff"},
 		{"full", two, "20 0000000000000009 02 00000000000000a0 0000000000000010 00000000000000a1 018bcfe568000007" +
 			"01 01 00000000000000a1 018bcfe568000007 01 76"},
+		{"dotted", dotted, "30 0000000000000009 02 00000000000000a0 0000000000000010 00000000000000a1 018bcfe568000007" +
+			"02 00000000000000a0 0000000000000011 00000000000000a2 0000000000000012 01 01 00000000000000a1 018bcfe568000007 01 76"},
 		{"never written", new(Object), "20 0000000000000000 00 00"},
 	}
 	for _, test := range tests {
@@ -101,7 +105,7 @@ func TestDecodeRefuses(t *testing.T) {
 	const dot, later = "00000000000000a1 0000000000000007", "00000000000000a2 0000000000000008"
 	tests := map[string]string{
 		"nothing":                   "",
-		"unknown form":              "31" + dot,
+		"unknown form":              "41" + dot,
 		"kind 0":                    "10" + dot,
 		"kind 4":                    "14" + dot,
 		"no time":                   "11 00000000000000a1 0000000000000000",
@@ -123,6 +127,14 @@ func TestDecodeRefuses(t *testing.T) {
 		"one sibling twice":         "20 0000000000000009 00 02 01" + dot + "00 01" + dot + "00",
 		"value longer than rest":    "20 0000000000000009 00 01 01" + dot + "ffffffffffffffffff01",
 		"form bits in a sibling":    "20 0000000000000009 00 01 11" + dot + "00",
+		"kind in a dotted tag":      "31 0000000000000000 00 01" + dot + "00",
+		"dotted without dots":       "30 0000000000000000 00 00 00",
+		"dots out of order":         "30 0000000000000000 00 02" + later + dot + "00",
+		"one dot twice":             "30 0000000000000000 00 02" + dot + dot + "00",
+		"dot within the vector":     "30 0000000000000000 01" + dot + "01" + dot + "00",
+		"dot below the floor":       "30 0000000000000007 00 01" + dot + "00",
+		"too many dots":             "30 0000000000000000 00 ffffffff0f",
+		"sibling by a dot alone":    "30 0000000000000000 00 01" + dot + "01 01" + dot + "00",
 		"bytes at the end":          "20 0000000000000009 00 01 01" + dot + "00 00",
 	}
 	for name, text := range tests {

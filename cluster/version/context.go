@@ -28,15 +28,18 @@ func (d Dot) Compare(e Dot) int {
 	return cmp.Compare(d.Node, e.Node)
 }
 
-// Context is a version vector: what a writer had seen. It covers every dot of
-// a node in Entries up to the time there, and every dot of any node up to
-// Floor. The zero Context covers nothing.
+// Context is a version vector with exceptions: what a writer had seen. It covers
+// every dot of a node in Entries up to the time there, every dot of any node up
+// to Floor, and the dots in Dots alone, without those before them. The zero
+// Context covers nothing.
 //
-// Entries are sorted by incarnation, each once, and each above the floor, so
-// that contexts which cover the same are equal.
+// Entries are sorted by incarnation, each once, and each above the floor. Dots
+// are sorted by Dot.Compare, each once, and none is covered by the vector. So
+// contexts which cover the same are equal. Few have any Dots: see dots.go.
 type Context struct {
 	Floor   hlc.Timestamp
 	Entries []Dot
+	Dots    []Dot
 }
 
 // Order is how two contexts or objects relate in causal order.
@@ -86,19 +89,29 @@ func CompareContexts(a, b *Context) Order {
 func (c *Context) Reset() {
 	c.Floor = 0
 	c.Entries = c.Entries[:0]
+	c.Dots = c.Dots[:0]
 }
 
 // Set makes c a copy of d.
 func (c *Context) Set(d *Context) {
 	c.Floor = d.Floor
 	c.Entries = append(c.Entries[:0], d.Entries...)
+	c.Dots = append(c.Dots[:0], d.Dots...)
 }
 
 // Empty reports whether c covers nothing.
-func (c *Context) Empty() bool { return c.Floor == 0 && len(c.Entries) == 0 }
+func (c *Context) Empty() bool {
+	return c.Floor == 0 && len(c.Entries) == 0 && len(c.Dots) == 0
+}
 
 // Covers reports whether the event d is among what c has seen.
 func (c *Context) Covers(d Dot) bool {
+	return c.vectorCovers(d) || len(c.Dots) > 0 && slices.Contains(c.Dots, d)
+}
+
+// vectorCovers reports whether d and everything of its node before it are among
+// what c has seen.
+func (c *Context) vectorCovers(d Dot) bool {
 	if d.Time <= c.Floor {
 		return true
 	}
@@ -112,6 +125,11 @@ func (c *Context) CoversAll(d *Context) bool {
 		return false
 	}
 	for _, e := range d.Entries {
+		if !c.vectorCovers(e) {
+			return false
+		}
+	}
+	for _, e := range d.Dots {
 		if !c.Covers(e) {
 			return false
 		}
@@ -126,6 +144,9 @@ func (c *Context) Newest() hlc.Timestamp {
 	for i := range c.Entries {
 		newest = max(newest, c.Entries[i].Time)
 	}
+	if n := len(c.Dots); n > 0 {
+		newest = max(newest, c.Dots[n-1].Time)
+	}
 	return newest
 }
 
@@ -137,9 +158,10 @@ func (c *Context) Add(d Dot) {
 	i, found := c.find(d.Node)
 	if !found {
 		c.Entries = slices.Insert(c.Entries, i, d)
-		return
+	} else {
+		c.Entries[i].Time = max(c.Entries[i].Time, d.Time)
 	}
-	c.Entries[i].Time = max(c.Entries[i].Time, d.Time)
+	c.pruneDots()
 }
 
 // Join makes c cover what d covers too.
@@ -149,6 +171,9 @@ func (c *Context) Join(d *Context) {
 	}
 	for _, e := range d.Entries {
 		c.Add(e)
+	}
+	for _, e := range d.Dots {
+		c.addDot(e)
 	}
 }
 
@@ -175,6 +200,7 @@ func (c *Context) raiseFloor(floor hlc.Timestamp) {
 		}
 	}
 	c.Entries = kept
+	c.pruneDots()
 }
 
 // find returns the index of node's entry, or where it belongs. Most contexts

@@ -17,6 +17,18 @@
 // because the context {A:15 B:12} covers the dot (A,10) and the object no longer
 // has it: whoever covers a dot without having it has seen it replaced.
 //
+// # What a writer has seen
+//
+// A write with a context returns one that covers what the given one did and the
+// new event, so that the client can go on with it. Another client, which knows
+// of nothing, writes at A and gets the event (A,20) alone, not all that A made:
+//
+//	A: VCLOCK SET k "" 3   context {A:20 B:12}  siblings (A,15) "1+2", (A,20) "3"
+//	the client's           context {} +(A,20)
+//
+// Such exact dots are in a client's context, and in an object for as long as it
+// has not met the event that the client replaced there; dots.go tells more.
+//
 // # What must stay true
 //
 //   - An object travels whole. A context never claims an event whose value the
@@ -26,6 +38,7 @@
 //   - A dot is later than everything its event has seen (Update refuses others).
 //     Therefore the newest event of all is a sibling of every merge that has it,
 //     and a merge of values is never nothing.
+//   - A client's context covers no more than the client has seen. It may forget.
 //   - Only write events bound the context. Merge is pure union, and therefore
 //     commutative, associative and idempotent; every path between replicas uses
 //     it and nothing else.

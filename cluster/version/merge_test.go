@@ -58,6 +58,12 @@ type replica struct {
 
 func (r replica) clone() replica { return replica{r.o.Clone(), r.w.clone()} }
 
+// holder is a client's context of the key beside its model: what it has seen.
+type holder struct {
+	ctx *Context
+	w   *twin
+}
+
 // world is some replicas, messages under way between them, and contexts that
 // clients hold. Clocks advance by chance, so nodes often share a timestamp.
 type world struct {
@@ -65,8 +71,8 @@ type world struct {
 	rng      *rand.Rand
 	nodes    []replica
 	messages []replica
-	clients  []replica
-	written  int
+	clients  []holder
+	events   []Dot
 }
 
 func newWorld(t *testing.T, seed uint64, nodes int) *world {
@@ -78,8 +84,8 @@ func newWorld(t *testing.T, seed uint64, nodes int) *world {
 }
 
 // stamp returns the dot of the next event at a node that has seen something.
-func (w *world) stamp(node int, saw *Object) Dot {
-	newest := max(w.nodes[node].o.Context.Newest(), saw.Context.Newest())
+func (w *world) stamp(node int, saw *Context) Dot {
+	newest := max(w.nodes[node].o.Context.Newest(), saw.Newest())
 	return Dot{Incarnation(node + 1), newest + 1 + hlc.Timestamp(w.rng.IntN(2))}
 }
 
@@ -89,13 +95,23 @@ func (w *world) step() {
 	r := w.nodes[node]
 	switch w.rng.IntN(8) {
 	case 0, 1: // a plain SET or DEL
-		w.write(node, r, true)
-	case 2: // a client writes with the context it holds, however old
+		w.write(node, nil, r.w)
+	case 2: // a client writes with the context it read or its last write returned
 		if len(w.clients) > 0 {
-			w.write(node, w.clients[w.rng.IntN(len(w.clients))], false)
+			at := w.rng.IntN(len(w.clients))
+			c := w.clients[at]
+			w.write(node, c.ctx, c.w)
+			if len(c.ctx.Dots) == MaxDots { // would forget next
+				w.clients = slices.Delete(w.clients, at, at+1)
+			}
 		}
-	case 3: // a client reads
-		w.clients = append(w.clients, r.clone())
+	case 3: // a client reads, or comes and knows of nothing
+		c := holder{new(Context), newTwin()}
+		if w.rng.IntN(3) > 0 {
+			seen := r.clone()
+			c.ctx, c.w = &seen.o.Context, seen.w
+		}
+		w.clients = append(w.clients, c)
 	case 4, 5: // the node sends its object
 		w.messages = append(w.messages, r.clone())
 	case 6, 7: // a message arrives, in any order, and perhaps again later
@@ -110,22 +126,43 @@ func (w *world) step() {
 	}
 }
 
-func (w *world) write(node int, saw replica, plain bool) {
+// write makes an event by a client with a context, nil for a plain write, that
+// has seen what saw has. The context then has seen the event too.
+func (w *world) write(node int, ctx *Context, saw *twin) {
 	r := w.nodes[node]
-	dot := w.stamp(node, saw.o)
-	s := Sibling{Kind: String, Value: fmt.Appendf(nil, "%d", w.written)}
+	seen := ctx
+	if ctx == nil {
+		seen = &r.o.Context
+	}
+	dot := w.stamp(node, seen)
+	s := Sibling{Kind: String, Value: fmt.Appendf(nil, "%d", len(w.events))}
 	if w.rng.IntN(4) == 0 {
 		s.Kind = Tombstone
-	}
-	ctx := &saw.o.Context
-	if plain {
-		ctx = nil
 	}
 	if _, err := r.o.Update(dot, ctx, s); err != nil {
 		w.t.Fatal(err)
 	}
-	r.w.write(dot, saw.w.clone())
-	w.written++
+	r.w.write(dot, saw.clone())
+	w.events = append(w.events, dot)
+	if ctx != nil {
+		saw.seen[dot] = true
+		w.checkHolder(holder{ctx, saw})
+	}
+}
+
+// checkHolder checks that a client's context covers what the client has seen
+// and nothing else.
+func (w *world) checkHolder(c holder) {
+	w.t.Helper()
+	for _, d := range w.events {
+		if c.ctx.Covers(d) != c.w.seen[d] {
+			w.t.Fatalf("context %+v covers %v: %v", *c.ctx, d, !c.w.seen[d])
+		}
+	}
+	var again Context
+	if err := again.ParseToken([]byte(c.ctx.EncodeToken(1, 2)), 1, 2); err != nil || CompareContexts(&again, c.ctx) != Equal {
+		w.t.Fatalf("context %+v does not survive its token: %v", *c.ctx, err)
+	}
 }
 
 func (w *world) deliver(node int, m replica) {
@@ -159,13 +196,17 @@ func (w *world) check(r replica) {
 }
 
 func TestReplicasEqualTheirModelAndConverge(t *testing.T) {
+	dotted := 0
 	for seed := range uint64(300) {
 		w := newWorld(t, seed, 2+int(seed%4))
 		for range 120 {
 			w.step()
 			w.check(w.nodes[w.rng.IntN(len(w.nodes))])
 		}
-		all := slices.Concat(w.nodes, w.messages, w.clients)
+		for _, r := range w.nodes {
+			dotted += len(r.o.Context.Dots)
+		}
+		all := slices.Concat(w.nodes, w.messages)
 		var want string
 		for round := range 5 {
 			w.rng.Shuffle(len(all), func(i, j int) { all[i], all[j] = all[j], all[i] })
@@ -182,6 +223,9 @@ func TestReplicasEqualTheirModelAndConverge(t *testing.T) {
 			}
 		}
 	}
+	if dotted == 0 {
+		t.Fatal("no object had to remember an exact dot")
+	}
 }
 
 // crowd returns objects with bounded contexts: many nodes write one key.
@@ -190,6 +234,7 @@ func crowd(rng *rand.Rand) []*Object {
 	for i := range objects {
 		objects[i] = new(Object)
 	}
+	var held []*Context // by clients that go on writing with them
 	for range 150 {
 		i := rng.IntN(len(objects))
 		// Each object is written by nodes of its own, which keep to it.
@@ -197,7 +242,14 @@ func crowd(rng *rand.Rand) []*Object {
 		var ctx *Context
 		if rng.IntN(3) == 0 {
 			ctx = &Context{}
-			ctx.Set(&objects[rng.IntN(len(objects))].Context)
+			switch n := rng.IntN(4); {
+			case n == 0:
+			case n == 1 && len(held) > 0:
+				ctx = held[rng.IntN(len(held))]
+			default:
+				ctx.Set(&objects[rng.IntN(len(objects))].Context)
+			}
+			held = append(held, ctx)
 			dot.Time = max(dot.Time, ctx.Newest()+1)
 		}
 		var err error
@@ -217,13 +269,14 @@ func crowd(rng *rand.Rand) []*Object {
 }
 
 func TestMergeLaws(t *testing.T) {
-	floors := 0
+	floors, dotted := 0, 0
 	for seed := range uint64(300) {
 		objects := crowd(rand.New(rand.NewPCG(seed, 4)))
 		for _, a := range objects {
 			if a.Context.Floor > 0 {
 				floors++
 			}
+			dotted += len(a.Context.Dots)
 			if encode(merged(a, a)) != encode(a) {
 				t.Fatalf("seed %d: not idempotent", seed)
 			}
@@ -249,8 +302,8 @@ func TestMergeLaws(t *testing.T) {
 			}
 		}
 	}
-	if floors == 0 {
-		t.Fatal("no context was bounded")
+	if floors == 0 || dotted == 0 {
+		t.Fatalf("%d contexts were bounded, %d exact dots", floors, dotted)
 	}
 }
 

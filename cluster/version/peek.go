@@ -12,8 +12,8 @@ func PeekNewest(b []byte) (dot Dot, kind Kind, deadline int64, err error) {
 	switch b[0] & formMask {
 	case formPlain:
 		_, err = s.decodeHead(b[0]&^formMask, b[1:])
-	case formFull:
-		err = s.decodeLast(b[1:])
+	case formFull, formDotted:
+		err = s.decodeLast(b[1:], b[0]&formMask == formDotted)
 	default:
 		err = corrupt("form")
 	}
@@ -23,8 +23,8 @@ func PeekNewest(b []byte) (dot Dot, kind Kind, deadline int64, err error) {
 	return s.Dot, s.Kind, s.Deadline, nil
 }
 
-// decodeLast reads the last sibling of the full form.
-func (s *Sibling) decodeLast(b []byte) error {
+// decodeLast reads the last sibling of the full or the dotted form.
+func (s *Sibling) decodeLast(b []byte, dotted bool) error {
 	if len(b) < 8 {
 		return corrupt("context cut short")
 	}
@@ -32,7 +32,14 @@ func (s *Sibling) decodeLast(b []byte) error {
 	if err != nil {
 		return err
 	}
-	count, b, err = decodeCount(b[count*dotSize:], MaxDecodeSiblings, plainSize)
+	b = b[count*dotSize:]
+	if dotted {
+		if count, b, err = decodeCount(b, MaxDecodeEntries, dotSize); err != nil {
+			return err
+		}
+		b = b[count*dotSize:]
+	}
+	count, b, err = decodeCount(b, MaxDecodeSiblings, plainSize)
 	if err != nil {
 		return err
 	}

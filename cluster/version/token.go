@@ -13,17 +13,19 @@ import (
 //
 //	version 1 byte | cluster id 8 | key hash 8 | context | xxhash64 of the rest 8
 //
-// where the context is laid out as in the full form of an object. It is bound to
+// where the context is laid out as in the full form of an object, version 1, or
+// as in the dotted form, version 2. It is bound to
 // a cluster and a key, because the context of another key would cover values it
 // has never seen. The checksum finds accidents, and is no signature: whoever may
 // write a key may replace its values anyhow.
 const (
-	tokenVersion = 1
-	tokenHead    = 1 + 8 + 8
-	tokenMin     = tokenHead + 8 + 1 + 8
+	tokenFull   = 1
+	tokenDotted = 2
+	tokenHead   = 1 + 8 + 8
+	tokenMin    = tokenHead + 8 + 1 + 8
 
 	// MaxToken is the size of the longest token that is read.
-	MaxToken = (tokenMin+2+MaxDecodeEntries*dotSize)*4/3 + 3
+	MaxToken = (tokenMin+2*(2+MaxDecodeEntries*dotSize))*4/3 + 3
 )
 
 var (
@@ -37,8 +39,12 @@ var tokenEncoding = base64.RawURLEncoding.Strict()
 
 // EncodeToken returns c as a token of a cluster and a key.
 func (c *Context) EncodeToken(clusterID, keyHash uint64) string {
-	raw := make([]byte, 0, tokenMin+2+len(c.Entries)*dotSize)
-	raw = append(raw, tokenVersion)
+	raw := make([]byte, 0, tokenMin+4+(len(c.Entries)+len(c.Dots))*dotSize)
+	if len(c.Dots) == 0 {
+		raw = append(raw, tokenFull)
+	} else {
+		raw = append(raw, tokenDotted)
+	}
 	raw = binary.BigEndian.AppendUint64(raw, clusterID)
 	raw = binary.BigEndian.AppendUint64(raw, keyHash)
 	raw = c.append(raw)
@@ -84,10 +90,10 @@ func (c *Context) DecodeToken(token []byte) (clusterID, keyHash uint64, err erro
 	if xxhash.Sum64(body) != binary.BigEndian.Uint64(sum) {
 		return 0, 0, fmt.Errorf("%w: checksum", ErrContextDamaged)
 	}
-	if body[0] != tokenVersion {
+	if body[0] != tokenFull && body[0] != tokenDotted {
 		return 0, 0, fmt.Errorf("%w: version %d", ErrContextDamaged, body[0])
 	}
-	rest, err := c.decode(body[tokenHead:])
+	rest, err := c.decode(body[tokenHead:], body[0] == tokenDotted)
 	if err != nil || len(rest) > 0 {
 		c.Reset()
 		return 0, 0, fmt.Errorf("%w: contents", ErrContextDamaged)

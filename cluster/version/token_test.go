@@ -26,8 +26,29 @@ func TestTokens(t *testing.T) {
 	}
 }
 
+// A context without exact dots has the token it always had, which is still read.
+func TestTokensOfBothVersions(t *testing.T) {
+	vector := &Context{Entries: []Dot{{1, 2}, {3, 4}}}
+	const old = "AQAAAAAAAAAHAAAAAAAAAAgAAAAAAAAAAAIAAAAAAAAAAQAAAAAAAAACAAAAAAAAAAMAAAAAAAAABEDI07jUlvkk"
+	if got := vector.EncodeToken(7, 8); got != old {
+		t.Errorf("a vector's token is %s", got)
+	}
+	dotted := &Context{Entries: vector.Entries, Dots: []Dot{{5, 5}, {1, 6}}}
+	token := dotted.EncodeToken(7, 8)
+	if extra := len(token) - len(old); extra > 2*22+2 {
+		t.Errorf("two dots take %d characters", extra)
+	}
+	var c Context
+	if err := c.ParseToken([]byte(token), 7, 8); err != nil || CompareContexts(&c, dotted) != Equal {
+		t.Errorf("%+v, %v", c, err)
+	}
+	if err := c.ParseToken([]byte(token), 7, 9); !errors.Is(err, ErrContextForeign) || !c.Empty() {
+		t.Errorf("%+v, %v", c, err)
+	}
+}
+
 func TestTokensRefused(t *testing.T) {
-	good := (&Context{Entries: []Dot{{1, 2}, {3, 4}}}).EncodeToken(7, 8)
+	good := (&Context{Entries: []Dot{{1, 2}}, Dots: []Dot{{3, 4}}}).EncodeToken(7, 8)
 	tests := []struct {
 		name, token string
 		want        error
@@ -76,15 +97,17 @@ func TestLargestTokenIsRead(t *testing.T) {
 	var c, got Context
 	for i := range Incarnation(MaxDecodeEntries) {
 		c.Entries = append(c.Entries, Dot{i, 1})
+		c.Dots = append(c.Dots, Dot{i, 2})
 	}
 	token := c.EncodeToken(1, 2)
-	if err := got.ParseToken([]byte(token), 1, 2); err != nil || len(got.Entries) != MaxDecodeEntries {
+	if err := got.ParseToken([]byte(token), 1, 2); err != nil || len(got.Entries) != MaxDecodeEntries || len(got.Dots) != MaxDecodeEntries {
 		t.Fatalf("%d bytes, limit %d: %v", len(token), MaxToken, err)
 	}
 }
 
 func FuzzToken(f *testing.F) {
 	f.Add([]byte((&Context{Floor: 1, Entries: []Dot{{1, 2}, {3, 4}}}).EncodeToken(7, 8)))
+	f.Add([]byte((&Context{Floor: 1, Entries: []Dot{{1, 2}}, Dots: []Dot{{1, 3}, {3, 4}}}).EncodeToken(7, 8)))
 	f.Fuzz(func(t *testing.T, token []byte) {
 		var c Context
 		cluster, hash, err := c.DecodeToken(token)
@@ -96,11 +119,14 @@ func FuzzToken(f *testing.F) {
 
 func FuzzContext(f *testing.F) {
 	f.Add((&Context{Floor: 1, Entries: []Dot{{1, 2}, {3, 4}}}).append(nil))
+	f.Add((&Context{Floor: 1, Entries: []Dot{{1, 2}}, Dots: []Dot{{1, 3}, {3, 4}}}).append(nil))
 	f.Fuzz(func(t *testing.T, b []byte) {
 		var c Context
-		rest, err := c.decode(b)
-		if err == nil && string(c.append(nil)) != string(b[:len(b)-len(rest)]) {
-			t.Fatal("decodes, and encodes as something else")
+		for _, dotted := range []bool{false, true} {
+			rest, err := c.decode(b, dotted)
+			if err == nil && string(c.append(nil)) != string(b[:len(b)-len(rest)]) {
+				t.Fatal("decodes, and encodes as something else")
+			}
 		}
 	})
 }

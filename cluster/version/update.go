@@ -32,7 +32,10 @@ var (
 // Update makes o what it is after the write event dot: the siblings that ctx
 // covers are replaced by s. A nil ctx is everything o holds; the zero Context
 // is concurrent with everything. s takes the dot given and may share its value
-// with the caller. On an error o is unchanged.
+// with the caller. On an error o and ctx are unchanged.
+//
+// A ctx, which must not be o's own, becomes what its holder has seen now: what it
+// covered before and this event, but none of the siblings that remain beside it.
 //
 // Dots are issued by the node that stores o, while it holds the key's lock, and
 // o is what that node has stored: the context then claims nothing unseen.
@@ -54,6 +57,7 @@ func (o *Object) Update(dot Dot, ctx *Context, s Sibling) (dropped int, err erro
 	if o.countUnseen(ctx) >= MaxClientSiblings {
 		return 0, ErrTooManySiblings
 	}
+	all, before := ctx.CoversAll(&o.Context), o.Context.last(dot.Node)
 	kept := o.Siblings[:0]
 	for _, sibling := range o.Siblings {
 		if !ctx.Covers(sibling.Dot) {
@@ -63,7 +67,13 @@ func (o *Object) Update(dot Dot, ctx *Context, s Sibling) (dropped int, err erro
 	// The new dot is later than all others, so its place is the end.
 	o.Siblings = append(kept, s)
 	o.Context.Join(ctx)
-	return o.seen(dot), nil
+	dropped = o.seen(dot)
+	if all {
+		ctx.Set(&o.Context)
+	} else {
+		ctx.wrote(dot, before)
+	}
+	return dropped, nil
 }
 
 // Increment adds delta to the increments of dot's node, which are one counter
@@ -102,6 +112,7 @@ func (o *Object) Increment(dot Dot, delta, deadline int64) (dropped int, err err
 // seen adds the event to the context and bounds it.
 func (o *Object) seen(dot Dot) (dropped int) {
 	o.Context.Add(dot)
+	o.Context.forgetDots(MaxDots)
 	if len(o.Context.Entries) <= MaxEntries {
 		return 0
 	}

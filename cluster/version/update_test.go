@@ -54,9 +54,9 @@ func TestManualExample(t *testing.T) {
 func TestOldContextMakesSiblings(t *testing.T) {
 	o := new(Object)
 	set(t, o, 1, 1, nil, "a")
-	old := o.Clone().Context
+	old, again := o.Clone().Context, o.Clone().Context
 	set(t, o, 1, 2, &old, "b")
-	set(t, o, 1, 3, &old, "c")
+	set(t, o, 1, 3, &again, "c")
 	set(t, o, 2, 4, &Context{}, "d")
 	if got := fmt.Sprint(values(o)); got != "[b c d]" {
 		t.Fatalf("siblings %s", got)

@@ -30,19 +30,19 @@ func vclockCommand() *Command {
 			{
 				Name: "set", Arity: -5, Flags: Write | DenyOOM, Since: ourVersion, Complexity: "O(1)",
 				FirstKey: 2, LastKey: 2, Step: 1, KeyUse: KeyRW | KeyUpdate,
-				Summary: "Replaces what the context has seen by a value and returns the new context; an empty context has seen nothing.",
+				Summary: "Replaces what the context has seen by a value and returns the context with this write added; an empty context has seen nothing.",
 				Args: []Arg{keyArg("key"), context, stringArg("value"), oneOf("expiration",
 					integerArg("seconds").after("EX"), integerArg("milliseconds").after("PX"),
 					timeArg("unix-time-seconds").after("EXAT"), timeArg("unix-time-milliseconds").after("PXAT"),
 					tokenArg("keepttl", "KEEPTTL")).optional()},
-				Op: &coordinator.Op{Name: "vclock|set", Write: true, Run: runVClockSet, After: replyContext},
+				Op: &coordinator.Op{Name: "vclock|set", Write: true, Run: runVClockSet, After: replySeen},
 			},
 			{
 				Name: "del", Arity: 4, Flags: Write, Since: ourVersion, Complexity: "O(1)",
 				FirstKey: 2, LastKey: 2, Step: 1, KeyUse: KeyRW | KeyDelete,
-				Summary: "Deletes what the context has seen and returns the new context.",
+				Summary: "Deletes what the context has seen and returns the context with this deletion added.",
 				Args:    []Arg{keyArg("key"), context},
-				Op:      &coordinator.Op{Name: "vclock|del", Write: true, Run: runVClockDel, After: replyContext},
+				Op:      &coordinator.Op{Name: "vclock|del", Write: true, Run: runVClockDel, After: replySeen},
 			},
 			{
 				Name: "info", Arity: 3, Flags: ReadOnly, Since: ourVersion,
@@ -73,9 +73,9 @@ func runVClockHelp(c *Ctx) {
 	c.help("VCLOCK",
 		"GET <key>", "    Return [context, [value ...]]: all siblings, the newest first.",
 		"    The context is nil and there are no values when the key does not exist.",
-		"SET <key> <context> <value> [EX <s>|PX <ms>|EXAT <ts>|PXAT <ms>|KEEPTTL]", "    Replace what the context has seen; return the new context.",
+		"SET <key> <context> <value> [EX <s>|PX <ms>|EXAT <ts>|PXAT <ms>|KEEPTTL]", "    Replace what the context has seen; return it with this write added.",
 		"    An empty context has seen nothing: the value becomes a sibling of all others.",
-		"DEL <key> <context>", "    Delete what the context has seen; return the new context.",
+		"DEL <key> <context>", "    Delete what the context has seen; return it with this deletion added.",
 		"INFO <key>", "    Return node, time, clock, size and kind of every sibling.",
 		"COMPARE <context> <context>", "    Return equal, before, after or concurrent.")
 }
@@ -87,7 +87,7 @@ func runVClockGet(c *coordinator.Call) {
 	if len(values) == 0 {
 		c.Out = resp.AppendNull(c.Out, c.Proto)
 	} else {
-		replyContext(c)
+		replyContext(c, &c.Object.Context)
 	}
 	c.Out = redcon.AppendArray(c.Out, len(values))
 	for _, v := range values {
@@ -117,9 +117,18 @@ func siblingValues(dst [][]byte, c *coordinator.Call) [][]byte {
 	return dst
 }
 
-// replyContext replies the context of the object as it is now.
-func replyContext(c *coordinator.Call) {
-	c.Out = redcon.AppendBulkString(c.Out, c.Object.Context.EncodeToken(c.ClusterID, ring.KeyHash(c.DB, c.Key)))
+// replySeen replies what the client has seen after its write: what its context
+// covered and the event it has made. What is there beside that, it has not seen,
+// and a write with this context leaves it there.
+func replySeen(c *coordinator.Call) {
+	if ctx := c.Context(); ctx != nil { // the command was not refused
+		replyContext(c, ctx)
+	}
+}
+
+// replyContext replies a context of c's key.
+func replyContext(c *coordinator.Call, ctx *version.Context) {
+	c.Out = redcon.AppendBulkString(c.Out, ctx.EncodeToken(c.ClusterID, ring.KeyHash(c.DB, c.Key)))
 }
 
 // parseContext reads a context of c's key. When it is none, it replies so.

@@ -2,7 +2,6 @@ package command
 
 import (
 	"fmt"
-	"reflect"
 	"strings"
 	"testing"
 
@@ -46,8 +45,7 @@ func (k *vclockKey) do(words ...string) *reply {
 	cmd.Op.Run(c)
 	put, removed, added, _, value, deadline, delta := c.Effect()
 	dot := version.Dot{Node: k.node, Time: k.clock + 1}
-	// The coordinator alone may ask a call for its context.
-	ctx := (*version.Context)(reflect.ValueOf(c).Elem().FieldByName("context").UnsafePointer())
+	ctx := c.Context()
 	var err error
 	switch {
 	case put:
@@ -139,6 +137,51 @@ func TestVClockSiblings(t *testing.T) {
 		}
 		if ctx, values := k.get(); ctx != "" || values != "" {
 			t.Fatalf("deleted: %q %q", ctx, values)
+		}
+	}
+}
+
+// Two clients that have not read go on with the contexts their writes returned:
+// neither ever replaces what only the other has seen.
+func TestVClockReturnedContexts(t *testing.T) {
+	for nodes := 1; nodes <= 2; nodes++ {
+		k := newVClockKey(t)
+		var a, b string
+		for i := range 20 {
+			k.node = version.Incarnation(1 + i%nodes)
+			a = k.set(a, fmt.Sprintf("a%d", i))
+			b = k.set(b, fmt.Sprintf("b%d", i))
+			if _, values := k.get(); values != fmt.Sprintf("b%d a%[1]d", i) {
+				t.Fatalf("round %d: %q", i, values)
+			}
+		}
+		if order := k.compare(a, b); order != "$concurrent" {
+			t.Errorf("a is %s b", order)
+		}
+		before := a
+		a = k.do("vclock", "del", "k", a).text
+		if order := k.compare(before, a); order != "$before" {
+			t.Errorf("before and after a deletion: %s", order)
+		}
+		if _, values := k.get(); values != "b19" {
+			t.Fatalf("after a's deletion: %q", values)
+		}
+		b = k.set(b, "b20")
+		a = k.do("vclock", "del", "k", a).text
+		if _, values := k.get(); values != "b20" {
+			t.Fatalf("after a's second deletion: %q", values)
+		}
+		a = k.set(a, "a21")
+		if _, values := k.get(); values != "a21 b20" {
+			t.Fatalf("after a's write: %q", values)
+		}
+		b = k.do("vclock", "del", "k", b).text
+		all, values := k.get()
+		if values != "a21" || k.compare(a, all) != "$before" || k.compare(b, all) != "$before" {
+			t.Fatalf("after b's deletion: %q", values)
+		}
+		if merged := k.set(all, "both"); merged == "" || len(k.object.Siblings) != 1 || len(merged) > len(all) {
+			t.Fatalf("%d siblings, context %s", len(k.object.Siblings), merged)
 		}
 	}
 }

@@ -21,8 +21,8 @@ type client struct {
 	held    map[string]sight
 }
 
-// sight is what a client was shown of a key's siblings. The context that a write
-// returns is not used for another: it covers what is there then, seen or not.
+// sight is what a client has seen of a key: what it was shown of the siblings, and
+// what it has written since with the contexts that its writes returned.
 type sight struct {
 	context string
 	values  []string
@@ -204,13 +204,25 @@ func (c *client) answered(k *call, err error) {
 			o.Outcome, o.Err = Refused, errors.New(o.Reply.Text)
 		}
 	}
-	if o.Outcome == Acknowledged && o.Command == "vget" {
-		if c.held == nil {
-			c.held = make(map[string]sight)
-		}
-		c.held[o.Key] = sight{o.Reply.Text, o.Reply.Values}
+	if o.Outcome == Acknowledged {
+		c.see(o)
 	}
 	c.returned(o)
+}
+
+// see notes what a client has seen by an operation.
+func (c *client) see(o *Op) {
+	if c.held == nil {
+		c.held = make(map[string]sight)
+	}
+	switch o.Command {
+	case "vget":
+		c.held[o.Key] = sight{o.Reply.Text, o.Reply.Values}
+	case "vset":
+		c.held[o.Key] = sight{o.Reply.Text, append(slices.Clone(o.Saw), o.Value)}
+	case "vdel":
+		c.held[o.Key] = sight{o.Reply.Text, o.Saw}
+	}
 }
 
 // broke ends an operation whose connection broke.
