@@ -70,7 +70,7 @@ func parse(args []string, stderr io.Writer) (options, error) {
 	f.SetOutput(stderr)
 	f.IntVar(&o.rounds, "rounds", 0, "runs per `target` and workload (default 5, or 2 with -short)")
 	f.BoolVar(&o.short, "short", false, "shorter runs on fewer keys: a look, not a figure")
-	f.StringVar(&o.only, "only", "", "measure one `part`: one, three or memory")
+	f.StringVar(&o.only, "only", "", "measure one `part`: one, three, memory or overload")
 	f.BoolVar(&o.memory, "memory", false, "also load 10 million keys, and show resident memory and the start after kill -9")
 	f.StringVar(&o.csv, "csv", "", "write every run to `file`")
 	f.StringVar(&o.profiles, "profile", "", "write profiles of the kvstore nodes, one run of each workload, to `directory`")
@@ -92,8 +92,8 @@ func parse(args []string, stderr io.Writer) (options, error) {
 		return o, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case o.rounds < 1:
 		return o, fmt.Errorf("-rounds = %d: allowed are 1 and more", o.rounds)
-	case o.only != "" && o.only != "one" && o.only != "three" && o.only != "memory":
-		return o, fmt.Errorf("-only = %q: allowed are one, three and memory", o.only)
+	case o.only != "" && o.only != "one" && o.only != "three" && o.only != "memory" && o.only != "overload":
+		return o, fmt.Errorf("-only = %q: allowed are one, three, memory and overload", o.only)
 	}
 	return o, nil
 }
@@ -135,6 +135,8 @@ func run(ctx context.Context, args []string, stdout, stderr io.Writer) (err erro
 			err = b.part(ctx, "three nodes", startClusters)
 		case "memory":
 			err = b.memory(ctx)
+		case "overload":
+			err = b.overload(ctx)
 		}
 		if err != nil {
 			break

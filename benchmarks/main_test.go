@@ -20,7 +20,7 @@ func TestParse(t *testing.T) {
 		{"-memory", 5, "one three memory", ""},
 		{"-only memory", 5, "memory", ""},
 		{"-only three -memory", 5, "three", ""},
-		{"-only two", 0, "", `-only = "two": allowed are one, three and memory`},
+		{"-only two", 0, "", `-only = "two": allowed are one, three, memory and overload`},
 		{"-rounds -1", 0, "", "-rounds = -1"},
 		{"set", 0, "", `unexpected argument "set"`},
 		{"-fast", 0, "", "not defined"},

@@ -44,6 +44,7 @@ type eventLoop struct {
 	over    bool          // it is to end
 	sockets []socket      // by descriptor
 	buffer  []byte        // what is read, until it is handed on
+	share   int           // how much of it each client may fill in this turn
 	reports [maxReady]unix.EpollEvent
 	timed   []*loopConn // to be closed if nothing happens for too long
 	checked time.Time   // when timed was last looked through
@@ -53,6 +54,12 @@ type eventLoop struct {
 const (
 	// loopBuffer is how much is read from a socket at once.
 	loopBuffer = 256 << 10
+	// turnBuffer is about how much is read in a turn from all clients, leastShare
+	// what each gets at least: thousands of small commands are milliseconds of
+	// work, and what has begun waits for the turn's end. What nodes send is that,
+	// and is not held up.
+	turnBuffer = 512 << 10
+	leastShare = 16 << 10
 	// maxReady is how many sockets are served in a turn: a turn must end, even
 	// when ten thousand clients speak at once.
 	maxReady = 512
@@ -114,6 +121,7 @@ func (e *eventLoop) serve() {
 			e.yield()
 		}
 		n := e.wait()
+		e.share = min(max(turnBuffer/max(n, 1), leastShare), loopBuffer)
 		for i := range n {
 			if s := e.socketOf(e.reports[i].Fd); s != nil {
 				s.ready(e.reports[i].Events)

@@ -87,7 +87,7 @@ func (c *loopConn) trouble() error {
 }
 
 func (c *loopConn) read() {
-	n, err := readNow(c.fd, c.loop.buffer)
+	n, err := readNow(c.fd, c.loop.buffer[:c.loop.share])
 	switch {
 	case n > 0:
 		c.session.Receive(c.loop.buffer[:n])

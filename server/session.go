@@ -30,6 +30,7 @@ type session struct {
 	pipeline pipeline
 
 	stalled bool // the next command waits for one that is parked, or for the client to read
+	crammed bool // and that because MaxParked were parked
 	paused  bool // reading is stopped
 	waiting bool // a worker runs a command
 	ended   bool // the client sends no more
@@ -120,11 +121,11 @@ func (s *session) throttle() {
 // pump dispatches the commands in until one must wait or none is whole, and
 // returns how many bytes it has used.
 func (s *session) pump(in []byte) (used int) {
-	s.stalled = false
+	s.stalled, s.crammed = false, false
 	largest := 0
 	for used < len(in) && !s.ending {
 		if s.mustWait() {
-			s.stalled = true
+			s.stalled, s.crammed = true, s.pipeline.len() >= s.server.options.MaxParked
 			break
 		}
 		args, n, err := s.guard.Next(in[used:], s.args[:0])
@@ -181,7 +182,9 @@ func (s *session) resume() {
 	if s.closed {
 		return
 	}
-	if s.stalled && !s.mustWait() {
+	// A full pipeline goes on when half of it is free: to take up one command after
+	// each reply would move the rest of the input each time.
+	if s.stalled && !s.mustWait() && (!s.crammed || 2*s.pipeline.len() <= s.server.options.MaxParked) {
 		s.advance()
 		s.throttle()
 	}

@@ -83,3 +83,48 @@ func TestAlarmsOfEndedRequestsAreDropped(t *testing.T) {
 		}
 	})
 }
+
+// When many requests are under way and late, new ones of clients are refused at
+// once; those that other nodes let in are not, and it ends when the load does.
+func TestLateRequestsCloseTheDoor(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var p pending
+		var ids []uint64
+		begin := func(n int) {
+			for range n {
+				id, ok := p.add(&readOp{}, 10)
+				if !ok {
+					t.Fatal("refused")
+				}
+				ids = append(ids, id)
+			}
+		}
+		end := func(n int) {
+			for range n {
+				p.remove(ids[0])
+				ids = ids[1:]
+			}
+		}
+		begin(4 * lateAbove)
+		if p.late.Load() {
+			t.Error("many requests that are not late")
+		}
+		time.Sleep(4 * lateAfter)
+		end(lateAbove)
+		if !p.late.Load() || p.full.Load() {
+			t.Errorf("late requests: late %v, full %v", p.late.Load(), p.full.Load())
+		}
+		end(2 * lateAbove)
+		if p.late.Load() {
+			t.Error("few enough requests, and the door is closed")
+		}
+		for range 100 { // the load has ended
+			begin(lateAbove)
+			end(lateAbove)
+		}
+		begin(lateAbove)
+		if p.late.Load() {
+			t.Error("late for ever")
+		}
+	})
+}

@@ -299,6 +299,10 @@ func (c *Coordinator) Submit(r *Request) {
 		c.refuse(r, ErrNotReady)
 		return
 	}
+	if c.pending.late.Load() {
+		c.refuse(r, ErrOverloaded)
+		return
+	}
 	if r.Op.Write {
 		c.submitWrite(v, r)
 	} else {

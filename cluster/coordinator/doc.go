@@ -122,8 +122,9 @@
 //
 // # Bounds
 //
-// Requests that wait, for other nodes or for the disk, are bounded in number
-// (ErrOverloaded beyond). Each has a deadline; one that still waits for the disk
+// Requests that wait, for other nodes or for the disk, are bounded in number and
+// bytes (ErrOverloaded beyond), and those of this node's clients are refused while
+// many are under way and late (pending.go), before they would end in timeouts. Each has a deadline; one that still waits for the disk
 // then does nothing any more. Objects of other nodes are merged however late:
 // their writes may have been acknowledged. Buffers that grew beyond 64 KiB are not
 // kept.

@@ -3,6 +3,7 @@ package coordinator
 import (
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"kvstore/cluster/ring"
 	"kvstore/cluster/wire"
@@ -27,6 +28,17 @@ const (
 	maxPendingBytes = 256 << 20
 )
 
+// When requests take longer than lateAfter, and more than lateAbove are under way,
+// new ones would only make all of them later, until they end in timeouts: those of
+// this node's clients are refused, at once. What other nodes forward was let in
+// there. Fewer than lateAbove are tens of milliseconds of work, and if they are
+// late it is not for their number. One in lateSample is timed.
+const (
+	lateAfter  = 100 * time.Millisecond
+	lateAbove  = 2048
+	lateSample = 64
+)
+
 // maxKept bounds the buffers a pooled request keeps.
 const maxKept = 64 << 10
 
@@ -34,23 +46,26 @@ const maxKept = 64 << 10
 // count their uses, so that an answer to a former user is recognised.
 type pending struct {
 	mu    sync.Mutex
-	slots []slot   // guarded by mu
-	free  []uint32 // guarded by mu
-	bytes int64    // guarded by mu: of all sizes
-	over  bool     // guarded by mu: nothing more may wait
-	// full says that too much waits for anything new to begin; it changes under mu.
-	full atomic.Bool
+	slots []slot        // guarded by mu
+	free  []uint32      // guarded by mu
+	bytes int64         // guarded by mu: of all sizes
+	over  bool          // guarded by mu: nothing more may wait
+	took  time.Duration // guarded by mu: by requests that have ended lately
+	// full says that too much waits for anything new to begin, late that nothing new
+	// of this node's clients is to; they change under mu.
+	full, late atomic.Bool
 }
 
 type slot struct {
 	uses uint32
 	size int // bytes
 	w    waiter
+	at   time.Time // of those that are timed: when they began to wait
 }
 
 // add gives w, which holds size bytes, an id; ok is false when too many requests
-// wait, and after close. What is over the bound by itself is taken when the bound
-// is not reached yet.
+// wait, and after close. What is over the bound by itself is taken
+// when the bound is not reached yet.
 func (p *pending) add(w waiter, size int) (id uint64, ok bool) {
 	p.mu.Lock()
 	defer p.mu.Unlock()
@@ -88,6 +103,9 @@ func (p *pending) addLocked(w waiter, size int) (id uint64, ok bool) {
 		s.uses = 1 // an id is never zero
 	}
 	s.w, s.size = w, size
+	if i%lateSample == lateSample-1 {
+		s.at = time.Now()
+	}
 	p.changed(size)
 	return uint64(s.uses)<<32 | uint64(i), true
 }
@@ -109,6 +127,9 @@ func (p *pending) remove(id uint64) {
 	if i := uint32(id); int(i) < len(p.slots) && p.slots[i].uses == uint32(id>>32) && p.slots[i].w != nil {
 		p.slots[i].w = nil
 		p.free = append(p.free, i)
+		if i%lateSample == lateSample-1 {
+			p.took += (time.Since(p.slots[i].at) - p.took) / 4
+		}
 		p.changed(-p.slots[i].size)
 	}
 }
@@ -126,8 +147,13 @@ func (p *pending) grow(id uint64, size int) {
 // changed notes that so many bytes more wait. The caller holds mu.
 func (p *pending) changed(bytes int) {
 	p.bytes += int64(bytes)
-	if full := p.bytes >= maxPendingBytes || len(p.slots)-len(p.free) >= maxPending; full != p.full.Load() {
+	n := len(p.slots) - len(p.free)
+	full := p.bytes >= maxPendingBytes || n >= maxPending
+	if full != p.full.Load() {
 		p.full.Store(full)
+	}
+	if late := full || n > lateAbove && p.took > lateAfter; late != p.late.Load() {
+		p.late.Store(late)
 	}
 }
 

@@ -181,7 +181,12 @@ func (o *readOp) wait() bool {
 	if o.id != 0 {
 		return true
 	}
-	id, ok := o.c.pending.add(o, sizeOf(o.key.Name, o.args))
+	id, ok := uint64(0), false
+	if size := sizeOf(o.key.Name, o.args); o.next == nil {
+		id, ok = o.c.pending.add(o, size)
+	} else { // it is part of something that has begun
+		id, ok = o.c.pending.must(o, size)
+	}
 	if !ok {
 		o.mu.Unlock()
 		o.finish(ErrOverloaded)

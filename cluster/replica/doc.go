@@ -15,6 +15,10 @@
 // wait for the disk is bounded; what comes beyond ends with ErrBusy. Time is the
 // task's own affair: Apply is where it can find that its time is over.
 //
+// Where the store has fallen behind (Slowing) tasks are parked in the same way until
+// it is to be written to: no caller, no lock and no read waits for that. Crowded
+// says when clients' writes are to be refused instead.
+//
 // A Reader is the same for a read, which needs no lock.
 //
 // # Invariants
