@@ -6,6 +6,7 @@ import (
 	"io"
 	"net"
 	"strings"
+	"sync/atomic"
 	"testing"
 )
 
@@ -14,7 +15,7 @@ type echoStream struct {
 	conn  Watched
 	ended chan error
 	// batches counts turns, which the stream's own EndBatch ends.
-	batches int
+	batches atomic.Int64
 }
 
 func (s *echoStream) Open(c Watched) (bool, error) {
@@ -36,7 +37,7 @@ func (s *echoStream) Receive(in []byte) (bool, error) {
 	return true, s.conn.Send(in)
 }
 
-func (s *echoStream) EndBatch()        { s.batches++ }
+func (s *echoStream) EndBatch()        { s.batches.Add(1) }
 func (s *echoStream) Closed(err error) { s.ended <- err }
 
 // watched is both ends of a connection that loops read for a stream.
@@ -97,7 +98,7 @@ func TestStreams(t *testing.T) {
 			if err == nil && c.want != "" || err != nil && err.Error() != c.want {
 				t.Errorf("ended with %v", err)
 			}
-			if s.batches == 0 {
+			if s.batches.Load() == 0 {
 				t.Error("no batch was ended")
 			}
 		})
@@ -144,7 +145,7 @@ func TestClientsAndStreamsShareLoops(t *testing.T) {
 		t.Errorf("the stream ended with %v", err)
 	}
 	over(t, peer)
-	if s.batches == 0 {
+	if s.batches.Load() == 0 {
 		t.Error("no batch was the stream's")
 	}
 }
