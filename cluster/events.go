@@ -33,6 +33,13 @@ func (e *events) Receive(from ring.NodeID, m *wire.Message) {
 	}
 }
 
+// Expect implements rpc.Expecter.
+func (e *events) Expect(token ring.Token) {
+	if n := (*Node)(e); n.isWired.Load() {
+		n.replica.Expect(token)
+	}
+}
+
 // EndBatch implements rpc.Handler.
 func (e *events) EndBatch() { (*Node)(e).EndTurn() }
 

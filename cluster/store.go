@@ -32,6 +32,9 @@ func (s store) TryGet(dst, key []byte) ([]byte, bool, bool, error) {
 	return value, found, ready, err
 }
 
+// Expect implements replica.Expecter.
+func (s store) Expect(token uint64) { s.db.Expect(token) }
+
 // GetLeft implements replica.Salvager.
 func (s store) GetLeft(dst, key []byte) ([]byte, bool, error) {
 	value, found, err := s.db.GetLeft(dst, key)

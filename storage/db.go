@@ -280,6 +280,16 @@ func (d *DB) TryGet(dst, key []byte) (value []byte, found, ready bool, err error
 	return value, found, ready, err
 }
 
+// Expect says that a key that begins with this token will be read or written soon. It waits for nothing.
+func (d *DB) Expect(token uint64) {
+	if s := d.state.Load(); s != nil {
+		s.active.table.Expect(token)
+		for _, m := range s.immutable {
+			m.table.Expect(token)
+		}
+	}
+}
+
 // WriteError returns nil, or why writes are refused: it wraps ErrFull, ErrReadOnly or ErrClosed.
 func (d *DB) WriteError() error {
 	d.mu.Lock()

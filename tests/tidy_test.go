@@ -44,7 +44,7 @@ var imports = map[string][]string{
 	"cluster/hint":        {"cluster/replica", "cluster/ring", "storage/key"},
 	"cluster/hlc":         {},
 	"cluster/membership":  {"cluster/ring"},
-	"cluster/replica":     {"cluster/hlc", "cluster/ring", "cluster/version", "storage/key"},
+	"cluster/replica":     {"cluster/hlc", "cluster/ring", "cluster/version", "storage/key", "storage/prefetch"},
 	"cluster/ring":        {},
 	"cluster/rpc":         {"cluster/ring", "cluster/wire"},
 	"cluster/version":     {"cluster/hlc"},
@@ -58,13 +58,14 @@ var imports = map[string][]string{
 	"storage/entry":      {},
 	"storage/key":        {},
 	"storage/manifest":   {"storage/corrupt", "storage/sum", "storage/vfs", "storage/wal"},
-	"storage/memtable":   {"storage/entry"},
+	"storage/memtable":   {"storage/entry", "storage/prefetch"},
 	"storage/offline": {"storage", "storage/compaction", "storage/corrupt", "storage/entry", "storage/key", "storage/manifest",
 		"storage/sstable", "storage/vfs", "storage/wal"},
-	"storage/sstable": {"storage/cache", "storage/corrupt", "storage/entry", "storage/vfs"},
-	"storage/sum":     {},
-	"storage/vfs":     {},
-	"storage/wal":     {"storage/corrupt", "storage/vfs"},
+	"storage/prefetch": {},
+	"storage/sstable":  {"storage/cache", "storage/corrupt", "storage/entry", "storage/vfs"},
+	"storage/sum":      {},
+	"storage/vfs":      {},
+	"storage/wal":      {"storage/corrupt", "storage/vfs"},
 }
 
 // testPackages are imported by tests alone, and may import anything.

@@ -17,6 +17,7 @@ import (
 // replica of the preference list that can be reached.
 func (c *Coordinator) submitWrite(v *view, r *Request) {
 	token := ring.TokenOf(r.DB, r.Key)
+	c.o.Replica.Expect(token) // mostly this node holds the key, first of all or as a replica
 	part := v.ring.PartitionOf(token)
 	levels, timeout := c.levels(r.Levels, true)
 	if _, possible := newTally(levels.W, &v.places[part]); !possible {

@@ -54,6 +54,11 @@ func (r *Replica) SetDeathHorizon(first, last ring.Slot, h hlc.Timestamp) {
 
 // deadHere reports whether an object counts as absent at its key's place.
 func (r *Replica) deadHere(t ring.Token, o *version.Object) bool {
+	for i := range o.Siblings {
+		if s := &o.Siblings[i]; s.Kind != version.Tombstone && s.Deadline == 0 {
+			return false // most end here, without a look at the horizon
+		}
+	}
 	h := r.deaths.horizon[t.Slot()].Load()
 	return h != 0 && Dead(o, hlc.Timestamp(h))
 }

@@ -103,19 +103,20 @@ type Options struct {
 
 // Replica is one node's copy of the data.
 type Replica struct {
-	store   Store
-	endTurn func()
-	stripes [stripes]stripe
-	scratch sync.Pool
-	jobs    chan job
-	waiting atomic.Int64 // parked tasks and queued readers; at most maxWaiting
-	held    atomic.Int64 // bytes of parked tasks; at most maxWaitingBytes, or one task
-	resting resting
-	wg      sync.WaitGroup
-	counts  counts
-	flushed horizons
-	deaths  deaths
-	corrupt func(error) bool
+	store    Store
+	expecter Expecter // the store, if it is one
+	endTurn  func()
+	stripes  [stripes]stripe
+	scratch  sync.Pool
+	jobs     chan job
+	waiting  atomic.Int64 // parked tasks and queued readers; at most maxWaiting
+	held     atomic.Int64 // bytes of parked tasks; at most maxWaitingBytes, or one task
+	resting  resting
+	wg       sync.WaitGroup
+	counts   counts
+	flushed  horizons
+	deaths   deaths
+	corrupt  func(error) bool
 
 	wrote atomic.Bool // something is or was stored
 	// frozen changes under all stripes' locks and is read under one.
@@ -156,6 +157,7 @@ func New(store Store, o Options) *Replica {
 	}
 	r := &Replica{store: store, endTurn: o.EndTurn, corrupt: o.Corrupt, jobs: make(chan job, maxWaiting)}
 	r.startResting()
+	r.expecter, _ = store.(Expecter)
 	r.scratch.New = func() any { return new(Scratch) }
 	for range o.Workers {
 		r.wg.Go(r.work)

@@ -242,10 +242,21 @@ func (t *Transport) receiveBatch(in *inbound, m *wire.Message, allowed func(wire
 			case m.Kind == wire.Hello, m.Kind == wire.HelloAck, m.Kind == wire.Pong, allowed != nil && !allowed(m.Kind):
 				return n, fmt.Errorf("%v out of place", m.Kind)
 			default:
+				t.expect(messages)
 				t.o.Handler.Receive(in.id, m)
 				n++
 			}
 		}
+	}
+}
+
+// expect tells the handler what follows the message that it is about to get, when that is about a key.
+func (t *Transport) expect(next []byte) {
+	if t.expecter == nil || len(next) == 0 {
+		return
+	}
+	if token, ok := wire.Place(next); ok {
+		t.expecter.Expect(token)
 	}
 }
 

@@ -53,6 +53,13 @@ type Handler interface {
 	PeerDown(id ring.NodeID, reason error)
 }
 
+// Expecter is a Handler that uses the time of one message to prepare the next.
+type Expecter interface {
+	// Expect says that Receive is about to be called with one message, and then, unless that is damaged, with another whose
+	// token is this.
+	Expect(token ring.Token)
+}
+
 // Peer is a node to be connected to.
 type Peer struct {
 	ID   ring.NodeID

@@ -21,6 +21,7 @@ type Transport struct {
 	o        Options
 	log      zerolog.Logger
 	listener net.Listener
+	expecter Expecter        // the handler, if it is one
 	ctx      context.Context // ends with Close; handed to what the transport starts
 	cancel   context.CancelFunc
 	wg       sync.WaitGroup
@@ -61,6 +62,7 @@ func New(o Options) (*Transport, error) {
 		accepted: make(map[acceptedKey]*inbound), callers: make(map[ring.NodeID]*link), conns: make(map[net.Conn]struct{}),
 	}
 	t.ctx, t.cancel = context.WithCancel(context.Background())
+	t.expecter, _ = o.Handler.(Expecter)
 	t.peers.Store(new(map[ring.NodeID]*peer))
 	t.links.Store(new([]*link))
 	t.news.wake = make(chan struct{}, 1)

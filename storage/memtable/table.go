@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"kvstore/storage/entry"
+	"kvstore/storage/prefetch"
 )
 
 const (
@@ -63,6 +64,12 @@ func (t *Table) rootSlot(prefix uint64) (slot, pos int) {
 		return 1<<t.rootBits + top - 1, systemPos
 	}
 	return int(prefix >> (tokenBits - t.rootBits)), 64 - tokenBits + t.rootBits
+}
+
+// Expect has the processor fetch where the search for a key with this prefix begins. It may be called after Free.
+func (t *Table) Expect(prefix uint64) {
+	i, _ := t.rootSlot(prefix)
+	prefetch.Line(unsafe.Pointer(&t.root[i]))
 }
 
 // Get finds the newest record of key whose sequence number is at most seq. The value lies in the table's own memory: it

@@ -186,6 +186,22 @@ func TestOffHeap(t *testing.T) {
 	checkIter(t, r, table, model, keyShapes["uniform tokens"])
 }
 
+func TestExpect(t *testing.T) {
+	table := NewOffHeap(1 << 20)
+	for i := range 66 {
+		prefix := uint64(1) << i >> 1
+		for _, p := range []uint64{prefix, prefix - 1, ^prefix} {
+			table.Expect(p)
+			table.Set(binary.BigEndian.AppendUint64(nil, p), 1, entry.KindSet, nil)
+		}
+	}
+	if n := testing.AllocsPerRun(100, func() { table.Expect(7) }); n != 0 {
+		t.Errorf("%v allocations", n)
+	}
+	table.Free()
+	table.Expect(1) // whoever expects a key holds nothing
+}
+
 func TestHugeValues(t *testing.T) {
 	table := New(1 << 10)
 	for i := range uint64(6) {
