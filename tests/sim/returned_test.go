@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"testing"
+	"time"
 
 	"kvstore/cluster/coordinator"
 )
@@ -37,5 +38,24 @@ func TestClientsGoOnWithWhatTheirWritesReturned(t *testing.T) {
 		s.ask(2, quorums, "vclock|del", "k", "vclock", "del", "k", a)
 		s.shows("after a's deletion", "b5")
 		s.set(0, quorums, Acknowledged) // covers what its machine holds
+	})
+}
+
+// A write on one side of a partition replaces, by its context, one of the other
+// side; what else was written there is still shown when they meet.
+func TestAContextThatCrossesAPartition(t *testing.T) {
+	play(t, func(c *Config) { c.Keys[0].Check = Kept }, func(s *scene) {
+		order := s.roles("k")
+		old := s.vset(order[0], quorums, "", "old")
+		s.run(10*time.Minute, "to be settled", func() bool { return s.machines[order[0]].up().Unsettled() == 0 })
+		s.split(1<<uint(order[0]), time.Hour) // which nobody has noticed yet
+		s.vset(order[0], ones, old, "unseen")
+		mine := s.vset(order[0], ones, old, "first")
+		s.pass(4 * time.Second)
+		mine = s.vset(order[1], quorums, mine, "second")
+		s.vset(order[1], quorums, mine, "third")
+		s.heal()
+		s.shows("after the partition", "unseen", "third")
+		s.set(order[2], quorums, Acknowledged)
 	})
 }
