@@ -13,16 +13,22 @@ func TestChainsOfWritesStaySiblings(t *testing.T) {
 	for nodes := range Incarnation(3) {
 		o := new(Object)
 		clients := [2]*Context{new(Context), new(Context)}
+		var last [2]string
 		for i := range hlc.Timestamp(100) {
 			node := 1 + Incarnation(i/2)%(nodes+1)
-			set(t, o, node, i+1, clients[i%2], fmt.Sprint(i))
-			if want := fmt.Sprint([]hlc.Timestamp{i - 1, i}); i > 0 && fmt.Sprint(values(o)) != want {
+			who := 0 // now and then twice or thrice in a row
+			if i%5 == 1 || i%5 == 4 {
+				who = 1
+			}
+			set(t, o, node, i+1, clients[who], fmt.Sprint(i))
+			want := fmt.Sprint([]string{last[1-who], fmt.Sprint(i)})
+			if last[who] = fmt.Sprint(i); i > 0 && fmt.Sprint(values(o)) != want {
 				t.Fatalf("%d nodes: siblings %v, want %v", nodes+1, values(o), want)
 			}
 			if len(o.Context.Dots) > 0 {
 				t.Fatalf("an object that has held every event has exact dots: %v", o.Context.Dots)
 			}
-			if c := clients[i%2]; len(c.Dots) > MaxDots {
+			if c := clients[who]; len(c.Dots) > MaxDots {
 				t.Fatalf("%d exact dots", len(c.Dots))
 			}
 		}

@@ -31,7 +31,11 @@ func TestClientsGoOnWithWhatTheirWritesReturned(t *testing.T) {
 	play(t, func(c *Config) { c.Keys[0].Check = Kept }, func(s *scene) {
 		var a, b string
 		for i := range 6 {
+			a = s.vset(i%3, quorums, a, fmt.Sprint("a", i, "'"))
 			a = s.vset(i%3, quorums, a, fmt.Sprint("a", i))
+			if i > 0 { // a has not seen b's, which was there at both
+				s.shows(fmt.Sprint("a's round ", i), fmt.Sprint("a", i), fmt.Sprint("b", i-1))
+			}
 			b = s.vset((i+1)%3, quorums, b, fmt.Sprint("b", i))
 			s.shows(fmt.Sprint("round ", i), fmt.Sprint("a", i), fmt.Sprint("b", i))
 		}
