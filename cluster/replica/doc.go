@@ -19,7 +19,8 @@
 // it is to be written to: no caller, no lock and no read waits for that. Crowded
 // says when clients' writes are to be refused instead.
 //
-// A Reader is the same for a read, which needs no lock.
+// A Reader is the same for a read, which needs no lock. Who knows the token of
+// either a little earlier tells Expect, so that it finds memory near (expect.go).
 //
 // # Invariants
 //
