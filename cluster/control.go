@@ -204,6 +204,8 @@ func (n *Node) serve(ctx context.Context, from ring.NodeID, method uint8, body [
 		return n.serveHints(body)
 	case methodStrained:
 		return nil, n.serveStrained(body)
+	case methodPlace:
+		return n.servePlace(body)
 	case methodParting:
 		n.observe(from, membership.Parting)
 		return nil, nil

@@ -47,6 +47,7 @@ func (e *events) EndBatch() { (*Node)(e).EndTurn() }
 func (e *events) PeerUp(id ring.NodeID) {
 	n := (*Node)(e)
 	n.observe(id, membership.Connected)
+	n.admitted(id)
 	// A node that holds nothing has nothing that others may have deleted since.
 	n.setIntroduced(id, !n.replica.HoldsData())
 	n.reach(id)

@@ -68,11 +68,20 @@ func (n *Node) adopt(r *ring.Ring) error {
 	if err := writeDurably(n.fs, n.o.Dir, ringName, r.Encode()); err != nil {
 		return err
 	}
+	lost := before == nil && n.emptied
+	if lost {
+		n.replica.MarkHoldsData()
+	}
 	// A ring only changes while it holds nothing, so nobody has missed a write.
 	n.coord.SetRing(r, !n.replica.HoldsData())
 	n.ring.Store(r)
-	if err := n.entropy.Load(false); err != nil {
+	if err := n.entropy.Load(lost); err != nil {
 		return err
+	}
+	if lost {
+		if err := n.ownEngine(); err != nil {
+			return err
+		}
 	}
 	n.rpc.SetPeers(n.peersOf(r))
 	n.thaw(r)
@@ -148,7 +157,7 @@ func (n *Node) joinOnce() error {
 				return fmt.Errorf("ring from node %s: %w", m.Name, err)
 			}
 			if r.Member(n.id.Node) == nil {
-				return n.takeOldPlace(r)
+				return n.takeOldPlace(ctx, r)
 			}
 			return n.adopt(r)
 		case wire.Refused:

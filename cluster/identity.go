@@ -28,6 +28,9 @@ import (
 type identity struct {
 	Node        ring.NodeID `json:"node"`
 	Incarnation uint64      `json:"incarnation"`
+	// Since is when the incarnation began. Of two that claim one place in the ring
+	// the later one has it; see lives.
+	Since hlc.Timestamp `json:"since,omitempty"`
 	// Boot is the operating system's boot the node last ran in, and Clean
 	// whether it ended there in order.
 	Boot  string `json:"boot"`
@@ -43,13 +46,14 @@ const (
 )
 
 // loadIdentity reads the identity of a directory, or makes one. fresh says that
-// the directory is new, reborn that the incarnation is.
-func loadIdentity(fsys vfs.FS, dir, boot, file string) (id identity, fresh, reborn bool, err error) {
+// the directory is new, reborn that the incarnation is, which then began at now.
+func loadIdentity(fsys vfs.FS, dir, boot, file string, now hlc.Timestamp) (id identity, fresh, reborn bool, err error) {
 	name := filepath.Join(dir, identityName)
 	b, err := vfs.ReadFile(fsys, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		id = identity{Node: ring.NodeID(random64() >> 1), Incarnation: random64()}
+		id = identity{Node: ring.NodeID(random64() >> 1)}
+		id.renew(now)
 		fresh = true
 	case err != nil:
 		return id, false, false, fmt.Errorf("read %s: %w", name, err)
@@ -60,12 +64,17 @@ func loadIdentity(fsys vfs.FS, dir, boot, file string) (id identity, fresh, rebo
 		lost := !id.Clean && id.Boot != boot
 		copied := id.File != "" && file != "" && id.File != file
 		if lost || copied {
-			id.Incarnation = random64()
+			id.renew(now)
 			reborn = true
 		}
 	}
 	id.Boot, id.Clean, id.File = boot, false, file
 	return id, fresh, reborn, id.save(fsys, dir)
+}
+
+// renew begins a new incarnation, now or, if the clock was set back, right after the last.
+func (id *identity) renew(now hlc.Timestamp) {
+	id.Incarnation, id.Since = random64(), max(now, id.Since+1)
 }
 
 // save writes the identity.
@@ -159,7 +168,7 @@ func (n *Node) checkEngine(fresh bool) (lost bool, err error) {
 		return false, nil
 	}
 	n.log.Warn().Msg("the directory's data is lost, or a part of it: the node continues under a new incarnation, and is filled by the other replicas")
-	n.id.Incarnation = random64()
+	n.id.renew(hlc.FromTime(n.o.Now()))
 	return true, n.id.save(n.fs, n.o.Dir)
 }
 

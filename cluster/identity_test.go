@@ -23,7 +23,7 @@ func TestIdentityAfterCrashes(t *testing.T) {
 	crashes := 0
 	look := func(what string, ruin *vfs.Mem) {
 		crashes++
-		id, fresh, _, err := loadIdentity(ruin, "/node", boot, "")
+		id, fresh, _, err := loadIdentity(ruin, "/node", boot, "", 1)
 		if err != nil {
 			t.Fatalf("%s: %v", what, err)
 		}
@@ -48,7 +48,7 @@ func TestIdentityAfterCrashes(t *testing.T) {
 		t.Fatal(err)
 	}
 	for round := range 5 {
-		id, fresh, reborn, err := loadIdentity(faulty, "/node", boot, "")
+		id, fresh, reborn, err := loadIdentity(faulty, "/node", boot, "", 1)
 		if err != nil || fresh != (round == 0) || reborn {
 			t.Fatalf("round %d: fresh %v, reborn %v, %v", round, fresh, reborn, err)
 		}

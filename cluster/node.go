@@ -49,6 +49,9 @@ type Node struct {
 	hints     *hint.Store
 	handoff   handoff
 	load      load
+	lives     lives
+	began     time.Time
+	emptied   bool // the engine has lost what the node held, and no ring was there to note it for
 
 	ring   atomic.Pointer[ring.Ring]
 	joined chan struct{} // closed by adopt when the node first has a ring
@@ -87,7 +90,7 @@ func Open(o Options) (*Node, error) {
 	o.ensureDefaults()
 	o.Storage.EnsureDefaults()
 	n := &Node{
-		o: o, fs: o.Storage.FS, log: o.Logger,
+		began: time.Now(), o: o, fs: o.Storage.FS, log: o.Logger,
 		joined: make(chan struct{}), wired: make(chan struct{}), fatal: make(chan error, 1), news: make(chan struct{}, 1), damage: make(chan struct{}, 1),
 	}
 	n.ctx, n.cancel = context.WithCancel(context.Background())
@@ -116,8 +119,12 @@ func (n *Node) open() error {
 	if boot == "" {
 		boot, file = bootID(), fileID(n.o.Dir)
 	}
+	reserved, err := loadClock(n.fs, n.o.Dir)
+	if err != nil {
+		return err
+	}
 	var fresh, reborn bool
-	if n.id, fresh, reborn, err = loadIdentity(n.fs, n.o.Dir, boot, file); err != nil {
+	if n.id, fresh, reborn, err = loadIdentity(n.fs, n.o.Dir, boot, file, max(reserved, hlc.FromTime(n.o.Now()))); err != nil {
 		return err
 	}
 	if reborn {
@@ -127,13 +134,13 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	reserved, err := loadClock(n.fs, n.o.Dir)
-	if err != nil {
-		return err
-	}
 	known, err := loadRing(n.fs, n.o.Dir)
 	if err != nil {
 		return err
+	}
+	if known != nil && known.Member(n.id.Node) == nil {
+		// It ended between taking the ring of its old place and becoming that member.
+		known = nil
 	}
 	if known != nil && known.ClusterName != n.o.ClusterName {
 		return fmt.Errorf("%w: it is of cluster %q, not of %q", ErrOtherCluster, known.ClusterName, n.o.ClusterName)
@@ -180,7 +187,9 @@ func (n *Node) open() error {
 		}
 		close(n.joined)
 	}
-	if err := n.ownEngine(); err != nil {
+	if known == nil && emptied {
+		n.emptied = true // to be noted with the ring
+	} else if err := n.ownEngine(); err != nil {
 		return err
 	}
 	n.startCount()
@@ -247,7 +256,8 @@ func (n *Node) connect() error {
 	n.wg.Go(n.keepClock)
 	n.wg.Go(n.keepSystem)
 	o := rpc.Options{
-		Self: n.id.Node, Listen: n.o.RPC, Handler: (*events)(n), Secret: n.o.Secret, Logger: n.log,
+		Self: n.id.Node, Life: rpc.Life{Incarnation: n.id.Incarnation, Since: uint64(n.id.Since)}, Admit: n.admit, Displaced: n.displaced,
+		Listen: n.o.RPC, Handler: (*events)(n), Secret: n.o.Secret, Logger: n.log,
 		ClusterID: func() uint64 {
 			if r := n.ring.Load(); r != nil {
 				return r.ClusterID
@@ -357,11 +367,12 @@ func (n *Node) keepClock() {
 	}
 }
 
-// Joined is closed once the node has a ring. Refused then never delivers.
+// Joined is closed once the node has a ring.
 func (n *Node) Joined() <-chan struct{} { return n.joined }
 
-// Refused delivers at most one error, which wraps ErrRefused, when the cluster
-// does not take the node in and asking again would not help.
+// Refused delivers at most one error, after which the node is to be shut down: one that
+// wraps ErrRefused, when the cluster does not take the node in and asking again would not
+// help, ErrOldPlace, or ErrPlaceTaken.
 func (n *Node) Refused() <-chan error { return n.fatal }
 
 // Ready returns nil when the node is in a ring and takes requests.

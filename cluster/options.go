@@ -103,6 +103,9 @@ var (
 	// whoever opens it again is that member, in a new incarnation, and is filled by
 	// the other replicas.
 	ErrOldPlace = errors.New("the node takes its old place in the ring")
+	// ErrPlaceTaken: the node's place in the ring is that of another directory; the text
+	// says what to do.
+	ErrPlaceTaken = errors.New("this directory has no place in the ring")
 	// ErrRefused: the cluster does not take the node in; the text has the
 	// cluster's reason.
 	ErrRefused = errors.New("the cluster refused the node")

@@ -4,12 +4,15 @@ import (
 	"context"
 	"errors"
 	"fmt"
+	"strings"
 	"testing"
 	"time"
 
 	"github.com/rs/zerolog"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/membership"
+	"kvstore/cluster/rpc"
 	"kvstore/storage"
 	"kvstore/storage/vfs"
 )
@@ -50,17 +53,11 @@ func TestAnEmptiedDirectoryTakesItsOldPlace(t *testing.T) {
 	id, incarnation := m.id.Node, m.id.Incarnation
 	o.RPC, o.Gossip = m.o.RPC, m.gossip.Self().Gossip
 	shut(m)
+	oldDisk := o.Storage.FS
 
 	o.Storage.FS = vfs.NewMem()
 	m = open()
-	select {
-	case err := <-m.Refused():
-		if !errors.Is(err, ErrOldPlace) {
-			t.Fatal(err)
-		}
-	case <-time.After(30 * time.Second):
-		t.Fatal("it was not given its old place")
-	}
+	ends(t, m, ErrOldPlace)
 	shut(m)
 	m = open()
 	defer shut(m)
@@ -77,4 +74,162 @@ func TestAnEmptiedDirectoryTakesItsOldPlace(t *testing.T) {
 			t.Fatalf("key %d is %q, %v", i, r.Out, err)
 		}
 	}
+
+	// The old disk is found, and started as what it was.
+	o.Storage.FS, o.RPC, o.Gossip = oldDisk, "127.0.0.1:0", "127.0.0.1:0"
+	old := open()
+	defer shut(old)
+	if err := ends(t, old, ErrPlaceTaken); !strings.Contains(err.Error(), "this directory is old") {
+		t.Error(err)
+	}
+	if old.rpc.Connected(n.id.Node) || !m.rpc.Connected(n.id.Node) || !n.rpc.Connected(id) {
+		t.Error("the old disk has its place again")
+	}
+}
+
+// ends waits until a node gives up, as it must.
+func ends(t *testing.T, n *Node, why error) error {
+	t.Helper()
+	select {
+	case err := <-n.Refused():
+		if !errors.Is(err, why) {
+			t.Fatal(err)
+		}
+		return err
+	case <-time.After(30 * time.Second):
+		t.Fatalf("it goes on, in spite of %v", why)
+	}
+	return nil
+}
+
+// A copy of a running node's directory does not get the node's place while that lives,
+// and gives up.
+func TestACopyIsKeptOut(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	disk := vfs.NewMem()
+	o := Options{
+		Dir: "data", Storage: storage.Options{FS: disk, Logger: zerolog.Nop()}, Name: "beside",
+		Gossip: "127.0.0.1:0", RPC: "127.0.0.1:0", Client: "127.0.0.1:2", Join: []string{n.gossip.Self().Gossip},
+		BootID: "boot", Ops: map[string]*coordinator.Op{}, Logger: zerolog.Nop(),
+	}
+	open := func() *Node {
+		m, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		t.Cleanup(func() {
+			if err := m.Shutdown(context.Background()); err != nil {
+				t.Error(err)
+			}
+		})
+		return m
+	}
+	m := open()
+	soon(t, "both to be connected", func() bool { return n.rpc.Connected(m.id.Node) && m.rpc.Connected(n.id.Node) })
+	o.Storage.FS, o.BootID = disk.Clone(), "another machine"
+	c := open()
+	if c.id.Node != m.id.Node || c.id.Incarnation == m.id.Incarnation || c.id.Since <= m.id.Since {
+		t.Fatalf("the copy is %+v, of %+v", c.id, m.id)
+	}
+	soon(t, "the copy to be refused", func() bool {
+		c.lives.heldMu.Lock()
+		defer c.lives.heldMu.Unlock()
+		since, held := c.lives.heldSince[n.id.Node]
+		if held && time.Since(since) < heldFor {
+			c.lives.heldSince[n.id.Node] = since.Add(-heldFor)
+		}
+		return held
+	})
+	if err := ends(t, c, ErrPlaceTaken); !strings.Contains(err.Error(), "is there, or may be, with another directory") {
+		t.Error(err)
+	}
+	if !n.rpc.Connected(m.id.Node) || c.rpc.Connected(n.id.Node) {
+		t.Error("the copy was let in")
+	}
+}
+
+// Of the lives that claim a place the latest has it, once its forerunner is dead, and
+// that is remembered.
+func TestWhoseThePlaceIs(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	r := withAnother(t, n)
+	if err := n.adopt(r); err != nil {
+		t.Fatal(err)
+	}
+	id := n.id.Node + 1
+	for i, c := range []struct {
+		before func()
+		life   rpc.Life
+		want   error
+	}{
+		{nil, rpc.Life{Incarnation: 1, Since: 10}, nil}, // the first is not known
+		{nil, rpc.Life{Incarnation: 1, Since: 10}, nil},
+		{nil, rpc.Life{Incarnation: 2, Since: 5}, rpc.ErrDisplaced},
+		{nil, rpc.Life{Incarnation: 3, Since: 20}, rpc.ErrHeld}, // this node is new itself
+		{func() { n.began = n.began.Add(-time.Hour); n.observe(id, membership.Connected) }, rpc.Life{Incarnation: 3, Since: 20}, rpc.ErrHeld},
+		{func() { n.observe(id, membership.Disconnected) }, rpc.Life{Incarnation: 3, Since: 20}, rpc.ErrHeld}, // suspect
+		{func() { n.observe(id, membership.GossipDead) }, rpc.Life{Incarnation: 1, Since: 10}, nil},
+		{nil, rpc.Life{Incarnation: 3, Since: 20}, nil},
+		{nil, rpc.Life{Incarnation: 1, Since: 10}, rpc.ErrDisplaced},
+		{func() { clear(n.lives.met) }, rpc.Life{Incarnation: 1, Since: 10}, rpc.ErrDisplaced}, // as after a restart
+		{nil, rpc.Life{Incarnation: 3, Since: 20}, nil},
+	} {
+		if c.before != nil {
+			c.before()
+		}
+		if err := n.admit(id, c.life); !errors.Is(err, c.want) {
+			t.Errorf("%d: %+v: %v, want %v", i, c.life, err, c.want)
+		}
+	}
+	if err := n.admit(99, rpc.Life{Incarnation: 1, Since: 1}); err != nil {
+		t.Errorf("who is not in the ring has no place: %v", err)
+	}
+}
+
+// A node that ends between taking the ring of its old place and becoming that member is
+// a stranger as before; one of which only the identity is left is filled, too.
+func TestWhatIsLeftOfADirectory(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	disk := vfs.NewMem()
+	o := aloneOptions(disk)
+	o.Name, o.Join = "beside", []string{n.gossip.Self().Gossip}
+	if err := disk.MkdirAll("data"); err != nil {
+		t.Fatal(err)
+	}
+	if err := writeDurably(disk, "data", ringName, withAnother(t, n).Encode()); err != nil {
+		t.Fatal(err)
+	}
+	open := func() *Node {
+		m, err := Open(o)
+		if err != nil {
+			t.Fatal(err)
+		}
+		soon(t, "it to be in the ring", func() bool { return m.epoch() != 0 && m.epoch() == n.epoch() && m.rpc.Connected(n.id.Node) })
+		return m
+	}
+	m := open()
+	before := m.id
+	if err := m.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	o.Storage.FS = vfs.NewMem()
+	if err := o.Storage.FS.MkdirAll("data"); err != nil {
+		t.Fatal(err)
+	}
+	if err := before.save(o.Storage.FS, "data"); err != nil {
+		t.Fatal(err)
+	}
+	m = open()
+	defer func() {
+		if err := m.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if m.id.Node != before.Node || m.id.Incarnation == before.Incarnation {
+		t.Errorf("it was %+v and is %+v", before, m.id)
+	}
+	soon(t, "filling", func() bool { return m.Entropy().Filled.Load() > 0 && m.Entropy().Filling.Load() == 0 })
 }

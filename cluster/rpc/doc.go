@@ -55,10 +55,13 @@
 //
 // Each step is a packet of one message. All numbers are little endian.
 //
-//	dialer   Hello     method = role (1 peer, 2 caller), epoch, body = version u16 ‖ cluster u64 ‖ node u64 ‖ expected u64 ‖ class u8 ‖ nonce (32)
-//	acceptor HelloAck  status, epoch, body = version u16 ‖ cluster u64 ‖ node u64 ‖ nonce (32) ‖ proof (32)
+//	dialer   Hello     method = role (1 peer, 2 caller), epoch, body = version u16 ‖ cluster u64 ‖ node u64 ‖ expected u64 ‖ life (16) ‖ class u8 ‖ nonce (32)
+//	acceptor HelloAck  status, epoch, body = version u16 ‖ cluster u64 ‖ node u64 ‖ life (16) ‖ nonce (32) ‖ proof (32)
 //	dialer   Hello     method = role, body = proof (32)
 //	acceptor HelloAck  status
+//
+// A life is incarnation u64 ‖ since u64. Both sides ask Options.Admit about the other's once it has proved itself: a ring has one
+// place for a node, and whose it is the transport does not know.
 //
 // A proof is HMAC-SHA256(secret, side ‖ role ‖ the Hello's body ‖ the HelloAck's body before its proof), where side is
 // "kvstore accept" or "kvstore dial"; without a secret the key is empty, and both sides must agree on that too. A status of

@@ -4,8 +4,8 @@ import "testing"
 
 // FuzzHandshake reads both bodies of the handshake: what is read says the same when written again.
 func FuzzHandshake(f *testing.F) {
-	h := hello{version: Version, cluster: 1, node: 2, expected: 3, class: Bulk}
-	a := ack{version: Version, cluster: 1, node: 2}
+	h := hello{version: Version, cluster: 1, node: 2, expected: 3, life: Life{4, 5}, class: Bulk}
+	a := ack{version: Version, cluster: 1, node: 2, life: Life{4, 5}}
 	f.Add(h.append(nil))
 	f.Add(append(a.append(nil), make([]byte, proofSize)...))
 	f.Fuzz(func(t *testing.T, b []byte) {

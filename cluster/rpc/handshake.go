@@ -1,6 +1,7 @@
 package rpc
 
 import (
+	"bytes"
 	"crypto/hmac"
 	"crypto/rand"
 	"crypto/sha256"
@@ -23,8 +24,8 @@ const (
 const (
 	nonceSize = 32
 	proofSize = sha256.Size
-	helloSize = 2 + 8 + 8 + 8 + 1 + nonceSize
-	ackSize   = 2 + 8 + 8 + nonceSize // before the proof
+	helloSize = 2 + 8 + 8 + 8 + 16 + 1 + nonceSize
+	ackSize   = 2 + 8 + 8 + 16 + nonceSize // before the proof
 	// strangerLimit bounds a packet before its sender has proved itself; a reason for a refusal is the longest there is.
 	strangerLimit = 4 << 10
 
@@ -39,6 +40,7 @@ type hello struct {
 	cluster  uint64
 	node     ring.NodeID
 	expected ring.NodeID // whom the dialer means to reach, 0: anyone
+	life     Life
 	class    Class
 	nonce    [nonceSize]byte
 }
@@ -48,6 +50,7 @@ func (h *hello) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint64(b, h.cluster)
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.node))
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.expected))
+	b = h.life.append(b)
 	b = append(b, byte(h.class))
 	return append(b, h.nonce[:]...)
 }
@@ -67,9 +70,18 @@ func (h *hello) parse(b []byte) error {
 	h.cluster = binary.LittleEndian.Uint64(b[2:])
 	h.node = ring.NodeID(binary.LittleEndian.Uint64(b[10:]))
 	h.expected = ring.NodeID(binary.LittleEndian.Uint64(b[18:]))
-	h.class = Class(b[26])
-	copy(h.nonce[:], b[27:])
+	h.life.parse(b[26:])
+	h.class = Class(b[42])
+	copy(h.nonce[:], b[43:])
 	return nil
+}
+
+func (l *Life) append(b []byte) []byte {
+	return binary.LittleEndian.AppendUint64(binary.LittleEndian.AppendUint64(b, l.Incarnation), l.Since)
+}
+
+func (l *Life) parse(b []byte) {
+	l.Incarnation, l.Since = binary.LittleEndian.Uint64(b), binary.LittleEndian.Uint64(b[8:])
 }
 
 // ack is the body of an acceptor's first answer.
@@ -77,6 +89,7 @@ type ack struct {
 	version uint16
 	cluster uint64
 	node    ring.NodeID
+	life    Life
 	nonce   [nonceSize]byte
 }
 
@@ -84,6 +97,7 @@ func (a *ack) append(b []byte) []byte {
 	b = binary.LittleEndian.AppendUint16(b, a.version)
 	b = binary.LittleEndian.AppendUint64(b, a.cluster)
 	b = binary.LittleEndian.AppendUint64(b, uint64(a.node))
+	b = a.life.append(b)
 	return append(b, a.nonce[:]...)
 }
 
@@ -94,7 +108,8 @@ func (a *ack) parse(b []byte) error {
 	a.version = binary.LittleEndian.Uint16(b)
 	a.cluster = binary.LittleEndian.Uint64(b[2:])
 	a.node = ring.NodeID(binary.LittleEndian.Uint64(b[10:]))
-	copy(a.nonce[:], b[18:])
+	a.life.parse(b[18:])
+	copy(a.nonce[:], b[34:])
 	return nil
 }
 
@@ -143,7 +158,7 @@ func receiveOne(r *wire.Reader, k wire.Kind) (m wire.Message, err error) {
 
 // greet is the dialer's half of the handshake. The connection's deadline bounds it.
 func (t *Transport) greet(conn net.Conn, r *wire.Reader, h hello) error {
-	h.version, h.cluster, h.node = Version, t.o.ClusterID(), t.o.Self
+	h.version, h.cluster, h.node, h.life = Version, t.o.ClusterID(), t.o.Self, t.o.Life
 	if _, err := io.ReadFull(rand.Reader, h.nonce[:]); err != nil {
 		return fmt.Errorf("draw a nonce: %w", err)
 	}
@@ -167,6 +182,11 @@ func (t *Transport) greet(conn net.Conn, r *wire.Reader, h hello) error {
 	if !hmac.Equal(m.Body[ackSize:], prove(t.o.Secret, sideAccept, &h, &a)) {
 		return errors.New("the secret of the other side differs")
 	}
+	if h.role == rolePeer {
+		if err := t.o.Admit(a.node, a.life); err != nil {
+			return fmt.Errorf("reached node %v, and %v", a.node, err) // no refusal of this node, so nothing is wrapped
+		}
+	}
 	proof := prove(t.o.Secret, sideDial, &h, &a)
 	if err := sendOne(conn, &wire.Message{Kind: wire.Hello, Method: h.role, Epoch: t.o.Epoch(), Body: proof}); err != nil {
 		return fmt.Errorf("prove: %w", err)
@@ -182,6 +202,11 @@ func receiveAck(r *wire.Reader) (wire.Message, error) {
 		return m, fmt.Errorf("read greeting: %w", err)
 	}
 	if m.Status != wire.OK {
+		for _, known := range [...]error{ErrDisplaced, ErrHeld} {
+			if rest, ok := bytes.CutPrefix(m.Body, []byte(known.Error())); ok {
+				return m, fmt.Errorf("%w: %w%s", ErrRefused, known, rest)
+			}
+		}
 		return m, fmt.Errorf("%w: %s", ErrRefused, m.Body)
 	}
 	return m, nil
@@ -200,7 +225,7 @@ func (t *Transport) receiveGreeting(conn net.Conn, r *wire.Reader) (h hello, err
 	if reason := t.objection(&h); reason != "" {
 		return h, t.refuse(conn, reason)
 	}
-	a := ack{version: Version, cluster: t.o.ClusterID(), node: t.o.Self}
+	a := ack{version: Version, cluster: t.o.ClusterID(), node: t.o.Self, life: t.o.Life}
 	if _, err := io.ReadFull(rand.Reader, a.nonce[:]); err != nil {
 		return h, fmt.Errorf("draw a nonce: %w", err)
 	}
@@ -214,6 +239,11 @@ func (t *Transport) receiveGreeting(conn net.Conn, r *wire.Reader) (h hello, err
 	}
 	if !hmac.Equal(m.Body, prove(t.o.Secret, sideDial, &h, &a)) {
 		return h, t.refuse(conn, "the secret is missing or another")
+	}
+	if h.role == rolePeer {
+		if err := t.o.Admit(h.node, h.life); err != nil {
+			return h, t.refuse(conn, err.Error())
+		}
 	}
 	return h, sendOne(conn, &wire.Message{Kind: wire.HelloAck, Epoch: t.o.Epoch()})
 }

@@ -9,6 +9,7 @@ import (
 	"crypto/tls"
 	"crypto/x509"
 	"errors"
+	"fmt"
 	"io"
 	"math/big"
 	"net"
@@ -104,7 +105,7 @@ func TestBadBytes(t *testing.T) {
 		"a redis command":   {[]byte("*1\r\n$4\r\nPING\r\n"), ""},
 		"a write first":     {early.Seal(), ""},
 		"half a packet":     {early.Seal()[:10], ""},
-		"another version":   {version.Seal(), "protocol version 9, this node speaks 2"},
+		"another version":   {version.Seal(), "protocol version 9, this node speaks 3"},
 		"an endless hello":  {long.Seal(), ""},
 		"a giant's promise": {[]byte{0xff, 0xff, 0xff, 0x1f, 0, 0, 0, 0}, ""},
 	} {
@@ -196,4 +197,45 @@ func certificate(t *testing.T) *tls.Config {
 func TestContractOverTLS(t *testing.T) {
 	config := certificate(t)
 	rpctest.Run(t, maker(func(o *rpc.Options) { o.TLS = config }))
+}
+
+// TestAdmitKeepsOut has node 2 refuse the life that node 1 is in, though it knows the secret: node 1 hears why, and
+// the other way round node 2's life is refused by who dials it.
+func TestAdmitKeepsOut(t *testing.T) {
+	var a, b rpctest.Recorder
+	told := make(chan error, 100)
+	var said logBuffer
+	dialer := start(t, 1, &a, func(o *rpc.Options) {
+		o.Life = rpc.Life{Incarnation: 7, Since: 8}
+		o.Displaced = func(by ring.NodeID, err error) {
+			select {
+			case told <- fmt.Errorf("%v: %w", by, err):
+			default:
+			}
+		}
+	})
+	acceptor := start(t, 2, &b, func(o *rpc.Options) {
+		o.Logger = zerolog.New(&said)
+		o.Admit = func(id ring.NodeID, l rpc.Life) error {
+			if id != 1 || l != (rpc.Life{Incarnation: 7, Since: 8}) {
+				t.Errorf("asked about %v, %+v", id, l)
+			}
+			return fmt.Errorf("%w: since noon", rpc.ErrDisplaced)
+		}
+	})
+	dialer.SetPeers([]rpc.Peer{{ID: 2, Addr: acceptor.Addr().String()}})
+	acceptor.SetPeers([]rpc.Peer{{ID: 1, Addr: dialer.Addr().String()}})
+	select {
+	case err := <-told:
+		if !errors.Is(err, rpc.ErrDisplaced) || !strings.HasSuffix(err.Error(), "refused: its place is taken: since noon") {
+			t.Error(err)
+		}
+	case <-time.After(20 * time.Second):
+		t.Fatal("nobody was told")
+	}
+	const reached = "reached node 0000000000000001, and its place is taken: since noon"
+	await(t, reached, func() bool { return said.contains(reached) })
+	if dialer.Connected(2) || acceptor.Connected(1) {
+		t.Error("connected")
+	}
 }

@@ -13,7 +13,7 @@ import (
 )
 
 // Version is that of the protocol: the handshake, the kinds and their layouts. Nodes of different versions refuse each other.
-const Version = 2
+const Version = 3
 
 // Class separates traffic that must not wait for other traffic. Each has its own connections and bounds.
 type Class uint8
@@ -36,6 +36,10 @@ var (
 	ErrTooLarge = errors.New("message over the limit")
 	// ErrRefused is the class of handshakes that the other side refused. The error's text has its reason.
 	ErrRefused = errors.New("refused")
+	// ErrDisplaced, with which what Options.Admit returns begins, says that the node's place in the ring has a later life.
+	ErrDisplaced = errors.New("its place is taken")
+	// ErrHeld, with which what Options.Admit returns begins, says that another life of the node may still be there. It may pass.
+	ErrHeld = errors.New("its place is held")
 	// ErrClosed says that the transport is closed.
 	ErrClosed = errors.New("transport closed")
 )
@@ -66,10 +70,23 @@ type Peer struct {
 	Addr string // host:port of its transport
 }
 
+// Life is one life of a node at its place in the ring: its incarnation, and when that began, a number that is greater the
+// later it was.
+type Life struct {
+	Incarnation, Since uint64
+}
+
 // Options configure a Transport. Self, Listen and Handler are required, the rest has defaults.
 type Options struct {
 	// Self is this node.
 	Self ring.NodeID
+	// Life is this node's.
+	Life Life
+	// Admit is asked about every peer that has proved itself, on both sides of a connection; an error keeps it out. Goroutines of
+	// the transport call it, and it may write to the disk. nil: everybody is let in.
+	Admit func(id ring.NodeID, l Life) error
+	// Displaced is told when a peer refuses this node with ErrDisplaced or ErrHeld. It must not block. nil: nobody is told.
+	Displaced func(by ring.NodeID, err error)
 	// ClusterID returns the cluster this node belongs to, 0 while it belongs to none. It must not block. nil: 0.
 	ClusterID func() uint64
 	// Epoch returns the epoch of this node's ring. It must not block. nil: 0.
@@ -110,6 +127,12 @@ type Options struct {
 func (o *Options) EnsureDefaults() {
 	if o.ClusterID == nil {
 		o.ClusterID = func() uint64 { return 0 }
+	}
+	if o.Admit == nil {
+		o.Admit = func(ring.NodeID, Life) error { return nil }
+	}
+	if o.Displaced == nil {
+		o.Displaced = func(ring.NodeID, error) {}
 	}
 	if o.Epoch == nil {
 		o.Epoch = func() ring.Epoch { return 0 }

@@ -3,6 +3,7 @@ package rpc
 import (
 	"context"
 	"crypto/tls"
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -95,6 +96,9 @@ func (p *peer) run(ctx context.Context, class Class) {
 		}
 		if ctx.Err() != nil {
 			return
+		}
+		if errors.Is(err, ErrDisplaced) || errors.Is(err, ErrHeld) {
+			p.t.o.Displaced(p.id, err)
 		}
 		// The same trouble again and again is said once.
 		if text := err.Error(); text != said {
