@@ -31,6 +31,9 @@ type lives struct {
 	mu sync.Mutex // held while one is made durable
 	// met are the lives that this process has let in; guarded by mu.
 	met map[ring.NodeID]rpc.Life
+	// promised are the members whose place this node has agreed to give to another
+	// life; guarded by mu.
+	promised map[ring.NodeID]bool
 	// heldSince is when a member first said that this node's place is held; guarded by
 	// heldMu.
 	heldMu    sync.Mutex
@@ -48,10 +51,12 @@ const (
 
 // admit implements rpc.Options.Admit.
 func (n *Node) admit(id ring.NodeID, l rpc.Life) error {
-	select {
-	case <-n.wired:
-	case <-n.ctx.Done():
-		return n.ctx.Err()
+	if !n.isWired.Load() {
+		select {
+		case <-n.wired:
+		case <-n.ctx.Done():
+			return n.ctx.Err()
+		}
 	}
 	r := n.ring.Load()
 	if r == nil || r.Member(id) == nil {
@@ -81,14 +86,18 @@ func (n *Node) admit(id ring.NodeID, l rpc.Life) error {
 		n.lives.met = make(map[ring.NodeID]rpc.Life)
 	}
 	n.lives.met[id] = l
+	delete(n.lives.promised, id)
 	return nil
 }
 
 // mayLive reports whether the life of a member that was let in may still be there. The
 // caller holds lives.mu.
 func (n *Node) mayLive(id ring.NodeID) bool {
+	if n.rpc.Connected(id) || n.lives.promised[id] {
+		return n.rpc.Connected(id)
+	}
 	_, met := n.lives.met[id]
-	return n.rpc.Connected(id) || time.Since(n.began) < knowAfter || met && n.tracker.State(id) != membership.Dead
+	return time.Since(n.began) < knowAfter || met && n.tracker.State(id) != membership.Dead
 }
 
 // lifeOf returns the life of a member that was let in last. The caller holds lives.mu.

@@ -60,6 +60,10 @@ func (n *Node) servePlace(body []byte) ([]byte, error) {
 	}
 	n.lives.mu.Lock()
 	defer n.lives.mu.Unlock()
+	if n.lives.promised == nil {
+		n.lives.promised = make(map[ring.NodeID]bool)
+	}
+	n.lives.promised[old.ID] = true
 	l, _ := n.lifeOf(old.ID)
 	return binary.BigEndian.AppendUint64(nil, l.Since), nil
 }

@@ -12,6 +12,7 @@ import (
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/membership"
+	"kvstore/cluster/ring"
 	"kvstore/cluster/rpc"
 	"kvstore/storage"
 	"kvstore/storage/vfs"
@@ -173,8 +174,11 @@ func TestWhoseThePlaceIs(t *testing.T) {
 		{func() { n.observe(id, membership.GossipDead) }, rpc.Life{Incarnation: 1, Since: 10}, nil},
 		{nil, rpc.Life{Incarnation: 3, Since: 20}, nil},
 		{nil, rpc.Life{Incarnation: 1, Since: 10}, rpc.ErrDisplaced},
+		{func() { n.observe(id, membership.GossipAlive) }, rpc.Life{Incarnation: 4, Since: 30}, rpc.ErrHeld},
+		{func() { n.lives.promised = map[ring.NodeID]bool{id: true} }, rpc.Life{Incarnation: 4, Since: 30}, nil},
+		{nil, rpc.Life{Incarnation: 5, Since: 40}, rpc.ErrHeld},                                // a promise is kept once
 		{func() { clear(n.lives.met) }, rpc.Life{Incarnation: 1, Since: 10}, rpc.ErrDisplaced}, // as after a restart
-		{nil, rpc.Life{Incarnation: 3, Since: 20}, nil},
+		{nil, rpc.Life{Incarnation: 4, Since: 30}, nil},
 	} {
 		if c.before != nil {
 			c.before()

@@ -138,6 +138,9 @@ func (d *delegate) objection(name string, b []byte) (Meta, error) {
 	if m.ClusterID != 0 && d.self.ClusterID != 0 && m.ClusterID != d.self.ClusterID {
 		return m, fmt.Errorf("node %q (%v) belongs to cluster %016x, this node to %016x", m.Name, m.NodeID, m.ClusterID, d.self.ClusterID)
 	}
+	if m.Name == d.self.Name && m.RPC == d.self.RPC && m.RPC != "" {
+		return m, fmt.Errorf("node %v is named %q and is at %s like this node, and is not known to be dead yet", m.NodeID, m.Name, m.RPC)
+	}
 	if m.Name == d.self.Name {
 		return m, fmt.Errorf("node %v at %s is named %q like this node; set node.name", m.NodeID, m.Gossip, m.Name)
 	}
