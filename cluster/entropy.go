@@ -22,7 +22,7 @@ const (
 	spaceMarks = 0x45
 	// spaceOwner is the space of the one system key that holds the incarnation (8
 	// bytes, big endian) whose writes the engine has. An engine without it, beside an
-	// identity that is not new, was emptied.
+	// identity that is not new, was emptied; one that has 0 there is an old copy.
 	spaceOwner = 0x46
 )
 

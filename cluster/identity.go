@@ -9,6 +9,7 @@ import (
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"strings"
 
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/ring"
@@ -62,14 +63,48 @@ func loadIdentity(fsys vfs.FS, dir, boot, file string, now hlc.Timestamp) (id id
 			return id, false, false, &corrupt.Error{File: name, Reason: "not an identity"}
 		}
 		lost := !id.Clean && id.Boot != boot
-		copied := id.File != "" && file != "" && id.File != file
-		if lost || copied {
+		if lost || isCopied(&id, file) {
 			id.renew(now)
 			reborn = true
 		}
 	}
 	id.Boot, id.Clean, id.File = boot, false, file
 	return id, fresh, reborn, id.save(fsys, dir)
+}
+
+// isCopied reports whether a directory is a copy of the one its identity is of.
+func isCopied(id *identity, file string) bool {
+	return id.File != "" && file != "" && id.File != file
+}
+
+// isOld reports whether the directory is a copy for certain, and may thus be older than
+// what its node has acknowledged since. Another disk under the same file is none if the
+// system was started anew: it may only number its disks in another way.
+func isOld(id *identity, boot, file string) bool {
+	_, was, _ := strings.Cut(id.File, ":")
+	_, is, _ := strings.Cut(file, ":")
+	return isCopied(id, file) && (was != is || id.Boot == boot)
+}
+
+// markOld has checkEngine find that the engine lacks what its node has acknowledged, if
+// the directory is a copy. It comes before the identity says that the copy is an original.
+func (n *Node) markOld(boot, file string) error {
+	b, err := vfs.ReadFile(n.fs, filepath.Join(n.o.Dir, identityName))
+	if err != nil {
+		return nil // there is none, or loadIdentity says what is wrong
+	}
+	var id identity
+	if json.Unmarshal(b, &id) != nil || !isOld(&id, boot, file) {
+		return nil
+	}
+	n.log.Warn().Msg("the directory is a copy, which may be old: it is brought level with the other replicas before it answers reads")
+	if _, err := n.db.Set(ownerKey(), make([]byte, 8)); err != nil {
+		return storeError(err)
+	}
+	if err := n.db.Sync(); err != nil {
+		return storeError(err)
+	}
+	return nil
 }
 
 // renew begins a new incarnation, now or, if the clock was set back, right after the last.
@@ -155,9 +190,11 @@ func (n *Node) checkEngine(fresh bool) (lost bool, err error) {
 		return false, nil
 	}
 	lost = n.db.Repaired()
-	if _, found, err := n.db.Get(nil, ownerKey()); err != nil {
+	owner, found, err := n.db.Get(nil, ownerKey())
+	if err != nil {
 		return false, err
-	} else if !found {
+	}
+	if lost = lost || bytes.Equal(owner, make([]byte, 8)); !found { // markOld has been here
 		empty, err := n.holdsNoUserKeys()
 		if err != nil {
 			return false, err

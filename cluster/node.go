@@ -123,6 +123,9 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
+	if err := n.markOld(boot, file); err != nil {
+		return err
+	}
 	var fresh, reborn bool
 	if n.id, fresh, reborn, err = loadIdentity(n.fs, n.o.Dir, boot, file, max(reserved, hlc.FromTime(n.o.Now()))); err != nil {
 		return err

@@ -237,3 +237,62 @@ func TestWhatIsLeftOfADirectory(t *testing.T) {
 	}
 	soon(t, "filling", func() bool { return m.Entropy().Filled.Load() > 0 && m.Entropy().Filling.Load() == 0 })
 }
+
+// A copy of a directory that is put in the place of its node is level with the others
+// before it answers reads: writes may have been acknowledged with the help of what is
+// lost.
+func TestAnOldCopyIsFilled(t *testing.T) {
+	for name, c := range map[string]struct {
+		boot, file string
+		old        bool
+	}{
+		"the same":                     {"a", "1:2", false},
+		"another boot":                 {"b", "1:2", false},
+		"disks are numbered otherwise": {"b", "9:2", false},
+		"copied":                       {"a", "1:3", true},
+		"copied to another disk":       {"a", "9:2", true},
+		"copied to another machine":    {"b", "1:3", true},
+		"nothing is known":             {"b", "", false},
+	} {
+		id := identity{Node: 1, Incarnation: 1, Boot: "a", File: "1:2"}
+		if got := isOld(&id, c.boot, c.file); got != c.old {
+			t.Errorf("%s: %v", name, got)
+		}
+	}
+	t.Parallel()
+	n := openAlone(t)
+	m := openBeside(t, n)
+	disk := m.fs.(*vfs.Mem).Clone()
+	if err := m.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	id := m.id
+	id.File, id.Clean = "1:2", true
+	if err := id.save(disk, "data"); err != nil {
+		t.Fatal(err)
+	}
+	o := m.o
+	o.Storage.FS = disk
+	c := &Node{o: o, fs: disk, log: o.Logger}
+	db, err := storage.Open(o.Dir, o.Storage)
+	if err != nil {
+		t.Fatal(err)
+	}
+	c.db = db
+	if err := errors.Join(c.markOld("boot", "1:3"), db.Close()); err != nil {
+		t.Fatal(err)
+	}
+	m, err = Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer func() {
+		if err := m.Shutdown(context.Background()); err != nil {
+			t.Error(err)
+		}
+	}()
+	if m.id.Node != id.Node || m.id.Incarnation == id.Incarnation || m.Entropy().Filling.Load() == 0 {
+		t.Errorf("it was %+v, is %+v, and %d partitions are filled", id, m.id, m.Entropy().Filling.Load())
+	}
+	soon(t, "filling", func() bool { return m.Entropy().Filling.Load() == 0 })
+}

@@ -44,7 +44,7 @@ func (s State) String() string {
 // Member is a node of the ring.
 type Member struct {
 	ID          NodeID
-	Incarnation uint64
+	Incarnation uint64 // with which it joined; which it is in now its peers know from the handshake (package cluster, lives)
 	Name        string
 	DC          string
 	Rack        string  // racks of different DCs are different, whatever their names

@@ -11,7 +11,8 @@ type NodeList struct {
 	Version    string `json:"version"`
 	Ready      bool   `json:"ready"`
 	Reason     string `json:"reason,omitempty"`
-	Clock      string `json:"clock,omitempty"` // why the node's clock is likely to be wrong
+	Clock      string `json:"clock,omitempty"`   // why the node's clock is likely to be wrong
+	Filling    int    `json:"filling,omitempty"` // partitions of the node that others are filling
 	Epoch      uint64 `json:"epoch"`
 	Partitions int    `json:"partitions"`
 	Nodes      []Node `json:"nodes"`

@@ -19,6 +19,8 @@ type source struct {
 	healthy func() error
 	// clock says why the node's clock is likely to be wrong, "" when nothing does.
 	clock func() string
+	// filling counts the node's partitions that others are filling.
+	filling func() int
 }
 
 // Healthy implements admin.Source.
@@ -29,7 +31,7 @@ func (s *source) Ready() error { return s.node.Ready() }
 
 // Nodes implements admin.Source.
 func (s *source) Nodes() admin.NodeList {
-	list := admin.NodeList{Cluster: s.clusterName, Self: s.node.Self().ID.String(), Process: os.Getpid(), Version: Version, Clock: s.clock(), Nodes: []admin.Node{}}
+	list := admin.NodeList{Cluster: s.clusterName, Self: s.node.Self().ID.String(), Process: os.Getpid(), Version: Version, Clock: s.clock(), Filling: s.filling(), Nodes: []admin.Node{}}
 	if err := s.node.Ready(); err != nil {
 		list.Reason = err.Error()
 	} else {

@@ -51,9 +51,9 @@ func TestSource(t *testing.T) {
 	s := &source{node: fakeTopology{ring: r}, clusterName: "kvstore", join: func(_ context.Context, gossip []string) error {
 		joined = gossip
 		return nil
-	}, clock: func() string { return "it is early" }}
+	}, clock: func() string { return "it is early" }, filling: func() int { return 7 }}
 	list := s.Nodes()
-	if list.ClusterID != "00000000000000c1" || list.Self != "0000000000000001" || !list.Ready || list.Clock != "it is early" || list.Epoch != 1 || list.Partitions != 8 || len(list.Nodes) != 4 {
+	if list.ClusterID != "00000000000000c1" || list.Self != "0000000000000001" || !list.Ready || list.Clock != "it is early" || list.Filling != 7 || list.Epoch != 1 || list.Partitions != 8 || len(list.Nodes) != 4 {
 		t.Errorf("node list %+v", list)
 	}
 	if n := list.Nodes[1]; n.Name != "n2" || n.Address != "h2:1" || n.Gossip != "h2:2" || n.RPC != "h2:3" || !n.Member || n.State != "alive" || n.Replicas != 8 || n.Primaries != 3 || n.Heartbeat.Unix() != 2 {
@@ -75,7 +75,7 @@ func TestSource(t *testing.T) {
 }
 
 func TestSourceWithoutRing(t *testing.T) {
-	s := &source{node: fakeTopology{ready: errors.New("joining")}, clusterName: "kvstore", clock: func() string { return "" }}
+	s := &source{node: fakeTopology{ready: errors.New("joining")}, clusterName: "kvstore", clock: func() string { return "" }, filling: func() int { return 0 }}
 	if list := s.Nodes(); list.Ready || list.Reason != "joining" || list.Epoch != 0 || list.Nodes[0].Member {
 		t.Errorf("node list %+v", list)
 	}
