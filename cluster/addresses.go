@@ -48,7 +48,7 @@ func (a *addresses) note(r *ring.Ring, m membership.Meta) bool {
 // noteAddress follows a member that was started again at other addresses.
 func (n *Node) noteAddress(m membership.Meta) {
 	r := n.ring.Load()
-	if r == nil || m.NodeID == n.id.Node || m.ClusterID != r.ClusterID || !n.addresses.note(r, m) {
+	if r == nil || m.NodeID == n.id.Node || m.ClusterID != r.ClusterID || n.isStray(m) || !n.addresses.note(r, m) {
 		return
 	}
 	n.log.Info().Str("node", m.Name).Str("rpc", m.RPC).Str("client", m.Client).Msg("a member has other addresses than it joined with")

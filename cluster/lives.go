@@ -34,6 +34,9 @@ type lives struct {
 	// promised are the members whose place this node has agreed to give to another
 	// life; guarded by mu.
 	promised map[ring.NodeID]bool
+	// strays are what other lives than those that are connected said last by gossip;
+	// guarded by mu.
+	strays map[ring.NodeID]membership.Meta
 	// heldSince is when a member first said that this node's place is held; guarded by
 	// heldMu.
 	heldMu    sync.Mutex
@@ -51,6 +54,21 @@ const (
 
 // admit implements rpc.Options.Admit.
 func (n *Node) admit(id ring.NodeID, l rpc.Life) error {
+	if err := n.letIn(id, l); err != nil {
+		return err
+	}
+	// What gossip said of it before may have been taken for that of a stray.
+	n.lives.mu.Lock()
+	m, strayed := n.lives.strays[id]
+	delete(n.lives.strays, id)
+	n.lives.mu.Unlock()
+	if strayed && m.Incarnation == l.Incarnation {
+		n.noteAddress(m)
+	}
+	return nil
+}
+
+func (n *Node) letIn(id ring.NodeID, l rpc.Life) error {
 	if !n.isWired.Load() {
 		select {
 		case <-n.wired:
@@ -98,6 +116,22 @@ func (n *Node) mayLive(id ring.NodeID) bool {
 	}
 	_, met := n.lives.met[id]
 	return time.Since(n.began) < knowAfter || met && n.tracker.State(id) != membership.Dead
+}
+
+// isStray reports whether what gossip says is said by another life of a member than the
+// one that is connected: an old disk or a copy, which is not where the member is.
+func (n *Node) isStray(m membership.Meta) bool {
+	n.lives.mu.Lock()
+	defer n.lives.mu.Unlock()
+	l, met := n.lives.met[m.NodeID]
+	if !met || l.Incarnation == m.Incarnation || !n.rpc.Connected(m.NodeID) {
+		return false
+	}
+	if n.lives.strays == nil {
+		n.lives.strays = make(map[ring.NodeID]membership.Meta)
+	}
+	n.lives.strays[m.NodeID] = m
+	return true
 }
 
 // lifeOf returns the life of a member that was let in last. The caller holds lives.mu.

@@ -83,9 +83,10 @@ func TestAnEmptiedDirectoryTakesItsOldPlace(t *testing.T) {
 	if err := ends(t, old, ErrPlaceTaken); !strings.Contains(err.Error(), "this directory is old") {
 		t.Error(err)
 	}
-	if old.rpc.Connected(n.id.Node) || !m.rpc.Connected(n.id.Node) || !n.rpc.Connected(id) {
+	if old.rpc.Connected(n.id.Node) {
 		t.Error("the old disk has its place again")
 	}
+	soon(t, "the node to be connected", func() bool { return m.rpc.Connected(n.id.Node) && n.rpc.Connected(id) })
 }
 
 // ends waits until a node gives up, as it must.
