@@ -225,8 +225,15 @@ func TestReserveFails(t *testing.T) {
 func TestAKeptClockWaitsForNoDisk(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		var takes atomic.Int64
-		var full error
-		c := New(Options{Kept: true, Reserve: func(Timestamp) error { time.Sleep(time.Duration(takes.Load())); return full }})
+		var isFull atomic.Bool
+		full := errors.New("full")
+		c := New(Options{Kept: true, Reserve: func(Timestamp) error {
+			if isFull.Load() {
+				return full
+			}
+			time.Sleep(time.Duration(takes.Load()))
+			return nil
+		}})
 		quit := make(chan struct{})
 		var keeper sync.WaitGroup
 		keeper.Go(func() {
@@ -268,7 +275,7 @@ func TestAKeptClockWaitsForNoDisk(t *testing.T) {
 
 		takes.Store(0)
 		time.Sleep(time.Minute)
-		full = errors.New("full")
+		isFull.Store(true)
 		time.Sleep(time.Minute)
 		if _, err := c.Now(); !errors.Is(err, full) {
 			t.Errorf("on a full disk: %v", err)
