@@ -353,7 +353,7 @@ func TestEveryCallFails(t *testing.T) {
 				t.Parallel()
 				policy := SyncPolicy((seed + uint64(n)) % 3)
 				disk, m := populated(t, seed, policy)
-				for at := int64(0); ; at++ {
+				for at := int64(n % every); ; at += every {
 					more := false
 					synctest.Test(t, func(t *testing.T) {
 						i := injected{how: how, at: at}
