@@ -161,15 +161,33 @@ func (n *Node) acceptCall(from ring.NodeID, m *wire.Message) {
 		} else {
 			reply.Body = out
 		}
-		n.answer(from, &reply)
+		n.answerOnceUp(from, &reply)
 		n.EndTurn()
 	})
 }
 
-// answer sends an answer. That it cannot be sent means that nobody waits for it.
-func (n *Node) answer(to ring.NodeID, m *wire.Message) {
+// answer sends an answer, or reports that its caller cannot be reached.
+func (n *Node) answer(to ring.NodeID, m *wire.Message) (sent bool) {
 	m.Now, m.Epoch = int64(n.clock.Last()), n.epoch()
-	_ = n.rpc.Send(to, rpc.Bulk, m)
+	return !errors.Is(n.rpc.Send(to, rpc.Bulk, m), rpc.ErrUnreachable)
+}
+
+// upWithin is how much later than its caller a node may learn that the connections
+// between them stand.
+const upWithin = 500 * time.Millisecond
+
+// answerOnceUp sends an answer to a caller that may know sooner than this node that
+// the connections between them stand. That it cannot be sent after that means that
+// nobody waits for it.
+func (n *Node) answerOnceUp(to ring.NodeID, m *wire.Message) {
+	wait := time.Millisecond
+	for until := time.Now().Add(upWithin); !n.answer(to, m) && time.Now().Before(until); wait *= 2 {
+		select {
+		case <-time.After(wait):
+		case <-n.ctx.Done():
+			return
+		}
+	}
 }
 
 // serve runs a service.

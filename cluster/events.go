@@ -170,7 +170,7 @@ func (n *Node) reach(id ring.NodeID) {
 	n.reachMu.Lock()
 	defer n.reachMu.Unlock()
 	reach := coordinator.Down
-	if n.introduced[id] && n.rpc.Connected(id) {
+	if n.mayUse(id) {
 		reach = coordinator.Up
 		// Who misses what is kept for it here knows less than others.
 		if n.tracker.State(id) != membership.Alive || n.hints.Owes(id) {
@@ -178,6 +178,16 @@ func (n *Node) reach(id ring.NodeID) {
 		}
 	}
 	n.coord.SetReach(id, reach)
+}
+
+// mayUse reports whether requests may use another node: it is connected, and both
+// know what the other one has collected. The caller holds reachMu.
+func (n *Node) mayUse(id ring.NodeID) bool { return n.introduced[id] && n.rpc.Connected(id) }
+
+func (n *Node) usable(id ring.NodeID) bool {
+	n.reachMu.Lock()
+	defer n.reachMu.Unlock()
+	return n.mayUse(id)
 }
 
 // NameOf returns a member's name, its id when it has none.

@@ -37,7 +37,7 @@ type NodeStatus struct {
 	ring.Member
 	State             string // alive, suspect or dead
 	Heartbeat         time.Time
-	Connected         bool
+	Connected         bool // requests may use it
 	Epoch             ring.Epoch
 	Partitions        int
 	PrimaryPartitions int
@@ -125,7 +125,7 @@ func (n *Node) Nodes() []NodeStatus {
 		m := heard[id]
 		nodes[i] = NodeStatus{
 			Member: n.addresses.of(r.Members[i]), State: n.State(id), Heartbeat: m.Heartbeat,
-			Connected: id == n.id.Node || n.rpc.Connected(id), Epoch: m.Epoch,
+			Connected: id == n.id.Node || n.usable(id), Epoch: m.Epoch,
 		}
 		if id == n.id.Node {
 			nodes[i].Heartbeat, nodes[i].Epoch = n.o.Now(), r.Epoch

@@ -230,20 +230,20 @@ func sleep(ctx context.Context, d time.Duration) bool {
 func (k *Keeper) runRebuild() {
 	for k.rest(wakeRebuild, 5*time.Second) {
 		k.mu.Lock()
-		todo := make([]leafRange, 0, len(k.drifts))
+		pending := make([]leafRange, 0, len(k.drifts))
 		for r := range k.drifts {
-			todo = append(todo, r)
+			pending = append(pending, r)
 		}
 		clear(k.drifts)
 		k.mu.Unlock()
 		if r := k.o.Ring(); r != nil {
 			for p := range r.Q {
 				if l := leavesOf(r.Q, ring.Partition(p)); r.Holds(ring.Partition(p), k.o.Self) && !k.o.Store.Exact(l.lo, l.hi) {
-					todo = append(todo, l)
+					pending = append(pending, l)
 				}
 			}
 		}
-		for _, l := range todo {
+		for _, l := range pending {
 			if err := k.o.Store.Rebuild(k.ctx, l.lo, l.hi); err != nil {
 				if k.ctx.Err() == nil {
 					k.o.Logger.Error().Err(err).Msg("sums cannot be made anew")
