@@ -217,15 +217,24 @@ func (t *mergeTask) merge(s *replica.Scratch) ([]byte, error) {
 	return s.Buf, nil
 }
 
-// standsBeside reports whether held has the newest sibling of sent and others that
-// sent has not.
+// standsBeside reports whether held, which covers sent, has siblings beside the
+// newest of sent that its writer has not seen. Where that one was replaced already,
+// by the only sibling there is, whoever wrote this has seen it. Of several siblings
+// one has, and those of the same node have; that the others are older than what has
+// been acknowledged cannot be known.
 func standsBeside(held, sent *version.Object) bool {
 	newest := sent.Newest()
-	if newest == nil || !held.Has(newest.Dot) {
+	if newest == nil {
+		return false
+	}
+	replaced := !held.Has(newest.Dot)
+	if replaced && len(held.Siblings) < 2 {
 		return false
 	}
 	for i := range held.Siblings {
-		if !sent.Has(held.Siblings[i].Dot) {
+		dot := held.Siblings[i].Dot
+		later := replaced && dot.Node == newest.Dot.Node && dot.Time > newest.Dot.Time
+		if !later && !sent.Has(dot) && !sent.Context.Covers(dot) {
 			return true
 		}
 	}
