@@ -34,16 +34,7 @@ type logTurn struct {
 func (d *DB) Commit() error {
 	target := d.visible.Load()
 	if d.options.Fsync == SyncAlways {
-		if d.durable.Load() >= target {
-			return nil
-		}
-		w := d.waiters.take()
-		err := d.enqueue(target, w.done)
-		if err == nil {
-			err = <-w.result
-		}
-		d.waiters.give(w)
-		return err
+		return d.awaitDurable(target)
 	}
 	if d.written.Load() >= target {
 		return nil
@@ -56,7 +47,11 @@ func (d *DB) Sync() error {
 	if d.options.Fsync == SyncNever {
 		return d.Commit()
 	}
-	target := d.visible.Load()
+	return d.awaitDurable(d.visible.Load())
+}
+
+// awaitDurable waits until the disk holds what was appended up to target.
+func (d *DB) awaitDurable(target uint64) error {
 	if d.durable.Load() >= target {
 		return nil
 	}

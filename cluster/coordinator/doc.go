@@ -101,6 +101,8 @@
 //     its first effect and with a timestamp after all of it.
 //   - Where a later write has replaced the first run's effect already, nothing runs
 //     again and the first reply stands: a new version would come after that write.
+//     A replica that never held this write, but what replaced it, acknowledges it
+//     only where nothing unseen stands beside (standsBeside).
 //
 // If 2W>N and the mode is strict, any two writes meet at one replica, hence a write that begins after
 // another one was acknowledged ends up covering it, or is not acknowledged.
