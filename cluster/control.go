@@ -42,14 +42,20 @@ const maxServing = 256
 // calls are the services this node waits for, and those it serves.
 type calls struct {
 	mu      sync.Mutex
-	closed  bool                           // guarded by mu
-	lastID  uint64                         // guarded by mu
-	waiting map[uint64]chan<- wire.Message // guarded by mu; each takes one answer
-	serving chan struct{}                  // holds a token for each service under way
+	closed  bool               // guarded by mu
+	lastID  uint64             // guarded by mu
+	waiting map[uint64]waiting // guarded by mu
+	serving chan struct{}      // holds a token for each service under way
+}
+
+// waiting is a call under way.
+type waiting struct {
+	to     ring.NodeID
+	answer chan<- wire.Message // of capacity 1; takes the answer, or is closed when none will come
 }
 
 func (c *calls) init() {
-	c.waiting = make(map[uint64]chan<- wire.Message)
+	c.waiting = make(map[uint64]waiting)
 	c.serving = make(chan struct{}, maxServing)
 }
 
@@ -63,11 +69,23 @@ func (c *calls) close() {
 // receive hands an answer to who waits for it.
 func (c *calls) receive(m *wire.Message) {
 	c.mu.Lock()
-	answer := c.waiting[m.ID]
+	w, waits := c.waiting[m.ID]
 	delete(c.waiting, m.ID)
 	c.mu.Unlock()
-	if answer != nil {
-		answer <- wire.Message{Status: m.Status, Body: slices.Clone(m.Body)}
+	if waits {
+		w.answer <- wire.Message{Status: m.Status, Body: slices.Clone(m.Body)}
+	}
+}
+
+// lost ends what waits for a node whose connection broke: it may be gone, and calls wait long.
+func (c *calls) lost(id ring.NodeID) {
+	c.mu.Lock()
+	defer c.mu.Unlock()
+	for call, w := range c.waiting {
+		if w.to == id {
+			delete(c.waiting, call)
+			close(w.answer)
+		}
 	}
 }
 
@@ -85,13 +103,16 @@ func (e *remoteError) Error() string {
 	return fmt.Sprintf("node %s: %s", e.node, e.text)
 }
 
-// call asks a member for a service and waits for the answer.
+// errLost says that no answer of a service will come.
+var errLost = errors.New("the connection was lost")
+
+// call asks a member for a service and waits for the answer, as long as the member is connected.
 func (n *Node) call(ctx context.Context, to ring.NodeID, method uint8, body []byte) ([]byte, error) {
 	answer := make(chan wire.Message, 1)
 	n.calls.mu.Lock()
 	n.calls.lastID++
 	id := n.calls.lastID
-	n.calls.waiting[id] = answer
+	n.calls.waiting[id] = waiting{to, answer}
 	n.calls.mu.Unlock()
 	defer func() {
 		n.calls.mu.Lock()
@@ -106,8 +127,15 @@ func (n *Node) call(ctx context.Context, to ring.NodeID, method uint8, body []by
 		return nil, fmt.Errorf("ask node %s: %w", n.nameOf(to), err)
 	}
 	n.EndTurn()
+	// Lost was told before this call was known, or it will be told.
+	if !n.rpc.Connected(to) {
+		return nil, fmt.Errorf("ask node %s: %w", n.nameOf(to), errLost)
+	}
 	select {
-	case reply := <-answer:
+	case reply, ok := <-answer:
+		if !ok {
+			return nil, fmt.Errorf("ask node %s: %w", n.nameOf(to), errLost)
+		}
 		if reply.Status != wire.OK {
 			return nil, &remoteError{n.nameOf(to), reply.Status, string(reply.Body)}
 		}

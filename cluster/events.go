@@ -64,6 +64,7 @@ func (e *events) PeerDown(id ring.NodeID, reason error) {
 	n.setIntroduced(id, false)
 	n.reach(id)
 	n.coord.Lost(id)
+	n.calls.lost(id)
 	n.markShared(id)
 	n.EndTurn()
 	n.log.Warn().Str("node", n.nameOf(id)).Err(reason).Msg("connection lost")
@@ -115,6 +116,12 @@ func (n *Node) observe(id ring.NodeID, e membership.Event) {
 	if c, changed := n.tracker.Observe(time.Now(), id, e); changed {
 		n.changed(c)
 	}
+}
+
+// timedOut notes that a node did not answer in time, and returns for how long nothing at all has been heard of it.
+func (n *Node) timedOut(id ring.NodeID) time.Duration {
+	n.observe(id, membership.TimedOut)
+	return n.tracker.Silent(time.Now(), id)
 }
 
 // answered notes how long a node took to answer.

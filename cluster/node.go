@@ -171,7 +171,7 @@ func (n *Node) open() error {
 		Defaults:    n.o.Replication.Levels,
 		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
 		MaxValue: n.o.MaxValue,
-		Answered: n.answered, TimedOut: func(id ring.NodeID) { n.observe(id, membership.TimedOut) },
+		Answered: n.answered, TimedOut: n.timedOut,
 		Mended: n.o.Mended, ClockApart: n.clockApart, NewerRing: n.newerRing, EndTurn: func() { n.EndTurn() },
 		Overloaded: rpc.ErrOverloaded, Missed: n.missed,
 		Logger: n.log,

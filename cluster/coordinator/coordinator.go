@@ -45,8 +45,9 @@ type Options struct {
 	MaxValue int
 	// Answered is told how long a peer took to answer a read; may be nil.
 	Answered func(id ring.NodeID, d time.Duration)
-	// TimedOut is told of a peer that did not answer in time; may be nil.
-	TimedOut func(id ring.NodeID)
+	// TimedOut is told of a peer that did not answer in time, and returns for how long
+	// nothing at all has been heard of it, no sign of life either; may be nil.
+	TimedOut func(id ring.NodeID) (silent time.Duration)
 	// ClockApart is told of a peer whose clock is too far ahead of this node's,
 	// or behind; may be nil.
 	ClockApart func(id ring.NodeID, ahead bool)
@@ -114,7 +115,7 @@ func New(o Options) *Coordinator {
 		o.Answered = func(ring.NodeID, time.Duration) {}
 	}
 	if o.TimedOut == nil {
-		o.TimedOut = func(ring.NodeID) {}
+		o.TimedOut = func(ring.NodeID) time.Duration { return 0 }
 	}
 	if o.ClockApart == nil {
 		o.ClockApart = func(ring.NodeID, bool) {}

@@ -410,13 +410,20 @@ func (f *forwardOp) wake(id uint64, why alarm) {
 		f.mu.Lock()
 		to, waits, deadline := f.to, f.id == id, f.way.deadline
 		f.mu.Unlock()
-		if waits {
+		if !waits {
+			return
+		}
+		if f.c.o.TimedOut(to) < mute {
 			// As long as it lasts: few clients make few requests, and all of them
 			// may be waiting for that node.
 			f.c.alarms.set(id, alarmSilent, silenceAgain)
 			// Nor is there any sense in waiting for its word that time is over.
 			f.c.alarms.set(id, alarmTimeout, time.Until(deadline))
-			f.c.o.TimedOut(to)
+			return
+		}
+		if f.take(id) {
+			f.c.Metrics.Mute.Add(1)
+			f.complete(nil, ErrTimeout)
 		}
 		return
 	}

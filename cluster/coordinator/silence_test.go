@@ -1,6 +1,8 @@
 package coordinator
 
 import (
+	"errors"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -42,7 +44,7 @@ func TestAHedgedReadLeaves(t *testing.T) {
 // and as often as it takes to be suspect: there may be no other request.
 func TestSilenceIsTold(t *testing.T) {
 	told := make(chan ring.NodeID, 16)
-	k := newTalk(t, 3, func(o *Options) { o.TimedOut = func(id ring.NodeID) { told <- id } })
+	k := newTalk(t, 3, func(o *Options) { o.TimedOut = func(id ring.NodeID) time.Duration { told <- id; return 0 } })
 	list := k.roles("k")
 	primary, entry := list[0], list[2]
 	began := time.Now()
@@ -60,6 +62,27 @@ func TestSilenceIsTold(t *testing.T) {
 	k.deliverAll()
 	if !r.finished() || r.Err != nil {
 		t.Fatal("no other replica was asked")
+	}
+}
+
+// A write that waits for a node without any sign of life ends long before its time:
+// its client is served elsewhere when it asks again. Where there is life, it waits.
+func TestAMuteSoftPrimaryIsNotWaitedFor(t *testing.T) {
+	var quiet atomic.Int64
+	asked := make(chan struct{}, 16)
+	k := newTalk(t, 3, func(o *Options) {
+		o.TimedOut = func(ring.NodeID) time.Duration { asked <- struct{}{}; return time.Duration(quiet.Load()) }
+	})
+	entry := k.roles("k")[2]
+	r := entry.runAt(Levels{Timeout: time.Minute}, "set", "k", "v")
+	<-asked
+	if <-asked; r.finished() {
+		t.Fatal("given up though the node lives")
+	}
+	quiet.Store(int64(mute))
+	<-r.done
+	if !errors.Is(r.Err, ErrTimeout) || entry.Metrics.Mute.Load() != 1 {
+		t.Fatalf("ended with %v", r.Err)
 	}
 }
 

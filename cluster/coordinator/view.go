@@ -192,6 +192,11 @@ const (
 	silence = 250 * time.Millisecond
 	// silenceAgain is the time until it is told of again.
 	silenceAgain = silence / 2
+	// mute is after how long without any sign of life of its soft primary a
+	// forwarded write is given up. Pings are answered by what answers requests, so
+	// nothing has been served there for that long, and whoever asks again is served
+	// by another replica. A shorter pause is waited for.
+	mute = silence + silenceAgain/2
 	// minLate keeps the hedging of very fast peers from reacting to noise.
 	minLate = 2 * tick
 )

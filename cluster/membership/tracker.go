@@ -69,7 +69,7 @@ type TrackerOptions struct {
 	// Timeouts is how many requests in a row must go unanswered before a connected peer is suspect. Default: 3.
 	Timeouts int
 	// Quiet is how long nothing may be heard of a peer, neither an answer nor the pong of a ping, for a single unanswered
-	// request to make it suspect. Default: 300 ms, a little more than the time between pings (rpc's PingEvery).
+	// request to make it suspect. Default: 200 ms, twice the time between pings (rpc's PingEvery).
 	Quiet time.Duration
 	// HoldMin is how long a peer that came back for the second time stays suspect; each further time doubles it, up to
 	// HoldMax. Defaults: 250 ms, 30 s.
@@ -85,7 +85,7 @@ func (o *TrackerOptions) EnsureDefaults() {
 	for _, d := range []struct {
 		v *time.Duration
 		d time.Duration
-	}{{&o.DeadAfter, 5 * time.Second}, {&o.Quiet, 300 * time.Millisecond}, {&o.HoldMin, 250 * time.Millisecond}, {&o.HoldMax, 30 * time.Second}, {&o.StableAfter, time.Minute},
+	}{{&o.DeadAfter, 5 * time.Second}, {&o.Quiet, 200 * time.Millisecond}, {&o.HoldMin, 250 * time.Millisecond}, {&o.HoldMax, 30 * time.Second}, {&o.StableAfter, time.Minute},
 		{&o.StrainedFor, 2 * time.Second}} {
 		if *d.v == 0 {
 			*d.v = d.d
@@ -157,6 +157,14 @@ func (t *Tracker) State(id ring.NodeID) State {
 func (t *Tracker) P95(id ring.NodeID) time.Duration {
 	if p := (*t.peers.Load())[id]; p != nil {
 		return p.latency.P95()
+	}
+	return 0
+}
+
+// Silent returns for how long nothing at all has been heard of the peer, 0 of one that is not known.
+func (t *Tracker) Silent(now time.Time, id ring.NodeID) time.Duration {
+	if p := (*t.peers.Load())[id]; p != nil {
+		return now.Sub(time.Unix(0, p.heard.Load()))
 	}
 	return 0
 }

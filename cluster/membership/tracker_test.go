@@ -68,11 +68,11 @@ func TestTrackerScripts(t *testing.T) {
 			9s   answered     -> alive`,
 		"one timeout without any sign of life": `
 			0s    connected    -> alive
-			0.29s timed-out    -> alive
+			0.19s timed-out    -> alive
 			0.4s  answered     -> alive
-			0.69s timed-out    -> alive
-			0.7s  timed-out    -> suspect
-			0.71s timed-out    -> suspect
+			0.59s timed-out    -> alive
+			0.6s  timed-out    -> suspect
+			0.61s timed-out    -> suspect
 			0.8s  answered     -> alive`,
 		"flapping holds longer each time, until it is stable": `
 			0s     connected    -> alive

@@ -47,7 +47,7 @@
 //
 // # Keepalive
 //
-// A Ping goes out on every dialed connection each Options.PingEvery. A connection without a Pong for Options.Silence is closed,
+// A Ping goes out on every dialed connection each Options.PingEvery, on bulk connections at every fourth. A connection without a Pong for Options.Silence is closed,
 // unless its socket is full and still draining: then a large transfer is under way in front of the Ping. An accepted
 // connection on which nothing arrives for as long is closed too.
 //

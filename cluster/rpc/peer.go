@@ -146,6 +146,9 @@ func (t *Transport) dial(ctx context.Context, addr string, h hello) (net.Conn, *
 	return conn, r, nil
 }
 
+// bulkPings is how many times rarer Pings are on bulk connections, whose silence only ends them.
+const bulkPings = 4
+
 // serve uses a connection until it is lost, and returns why.
 func (p *peer) serve(ctx context.Context, class Class, conn net.Conn, r *wire.Reader) error {
 	l := newLink(conn, &p.t.o)
@@ -161,7 +164,11 @@ func (p *peer) serve(ctx context.Context, class Class, conn net.Conn, r *wire.Re
 	defer p.t.removeLink(l)
 	p.connected(class, l)
 	defer p.disconnected(class, l)
-	tick := time.NewTicker(p.t.o.PingEvery)
+	every := p.t.o.PingEvery
+	if class == Bulk {
+		every *= bulkPings
+	}
+	tick := time.NewTicker(every)
 	defer tick.Stop()
 	for seq := uint64(1); ; seq++ {
 		// The Ping waits behind everything that waits. When too much does, the socket is full, and progress shows that

@@ -135,7 +135,7 @@ func largeMessages(t *testing.T, with func(*rpc.Options)) {
 // TestLaterMessages: what may wait leaves with what may not, in order, or when there is enough of it; by itself it does not.
 func TestLaterMessages(t *testing.T) {
 	var a, b rpctest.Recorder
-	ta, _ := pairOf(t, &a, &b, func(o *rpc.Options) { o.PingEvery, o.Silence = time.Hour, 2*time.Hour })
+	ta, _ := pairOf(t, &a, &b, func(o *rpc.Options) { o.PingEvery, o.Silence = time.Hour, 5*time.Hour })
 	send := func(id uint64, f wire.Flags) {
 		t.Helper()
 		if err := ta.Send(2, rpc.Foreground, &wire.Message{Kind: wire.ReplicateAck, ID: id, Flags: f}); err != nil {

@@ -27,6 +27,7 @@ func clusterSampler(n *cluster.Node) admin.Sampler {
 			{"stale_writes_total", "Writes run again because a replica held something unseen.", m.StaleWrites.Load()},
 			{"quorum_first_writes_total", "Writes that read a quorum first.", m.QuorumFirst.Load()},
 			{"read_repairs_total", "Replicas brought level by a read.", m.Repairs.Load()},
+			{"silent_forwards_total", "Writes forwarded to a node that fell silent altogether, and given up with an unknown outcome.", m.Mute.Load()},
 			{"hedged_reads_total", "Reads asked of one more replica.", m.Hedges.Load()},
 			{"contexts_bounded_total", "Context entries dropped for their number.", m.ContextsBounded.Load()},
 			{"clocks_ahead_total", "Messages refused because their clock was too far ahead.", m.ClocksAhead.Load()},

@@ -85,7 +85,7 @@ func (n *Network) Hold(machine int, do func()) bool {
 }
 
 // pingEvery is the time between pings on a connection; see package rpc.
-const pingEvery = 250 * time.Millisecond
+const pingEvery = 100 * time.Millisecond
 
 // Ping lets both ends of each connection learn how long a round trip takes, again
 // and again until over says so.
