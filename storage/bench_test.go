@@ -126,3 +126,33 @@ func BenchmarkIterNext(b *testing.B) {
 		}
 	}
 }
+
+// BenchmarkSetCommit commits every write, as a lone client without a pipeline has it done.
+func BenchmarkSetCommit(b *testing.B) {
+	db := openBench(b)
+	keys, value := benchKeys(1<<18), make([]byte, 64)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := db.Set(keys[i&(len(keys)-1)], value); err != nil {
+			b.Fatal(err)
+		}
+		if err := db.Commit(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}
+
+// BenchmarkDeleteCommit is BenchmarkSetCommit of deletions.
+func BenchmarkDeleteCommit(b *testing.B) {
+	db := openBench(b)
+	keys := benchKeys(1 << 18)
+	b.ReportAllocs()
+	for i := 0; b.Loop(); i++ {
+		if _, err := db.Delete(keys[i&(len(keys)-1)]); err != nil {
+			b.Fatal(err)
+		}
+		if err := db.Commit(); err != nil {
+			b.Fatal(err)
+		}
+	}
+}

@@ -60,8 +60,8 @@ func (d *DB) checkpoint(dir string) error {
 
 // currentSum returns a copy of the manifest's state, which needs no log.
 func (d *DB) currentSum() *manifest.State {
-	<-d.tree.token
-	defer func() { d.tree.token <- struct{}{} }()
+	d.tree.token.take()
+	defer d.tree.token.put()
 	sum := manifest.NewState()
 	e := d.tree.sum.Edit()
 	e.Log = 0

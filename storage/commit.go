@@ -5,7 +5,6 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
-	"time"
 
 	"kvstore/storage/wal"
 )
@@ -13,11 +12,9 @@ import (
 // keptBuffer is the largest pending buffer that is kept for the next record: a larger one was an exception.
 const keptBuffer = 4 << 20
 
-// logTurn is what the goroutine whose turn it is to write the log owns. The turn is a token in a channel instead of a
-// mutex, because it is held across a write to the disk.
+// logTurn is what the goroutine whose turn it is to write the log owns, which is who holds the token.
 type logTurn struct {
-	// token holds one value, taken for the turn and put back after it.
-	token chan struct{}
+	token token
 	// writers counts the commits that are about to write.
 	writers atomic.Int32
 	// backlog are the segments that wait to be written, in order; those a full disk did not take stay.
@@ -100,14 +97,12 @@ func (d *DB) writeTo(target uint64) error {
 				return nil
 			}
 		}
-		select {
-		case <-t.token:
+		if t.token.try() {
 			return d.writeInTurn(target)
-		default:
 		}
 		alone = false
 	}
-	<-t.token
+	t.token.take()
 	return d.writeInTurn(target)
 }
 
@@ -117,7 +112,7 @@ func (d *DB) writeInTurn(target uint64) error {
 	if d.written.Load() < target {
 		err = d.writeUnlessRefused()
 	}
-	d.turn.token <- struct{}{}
+	d.turn.token.put()
 	return err
 }
 
@@ -146,9 +141,11 @@ func (d *DB) writePending() error {
 // takePending moves what is pending to the backlog. The caller holds mu and has the turn.
 func (d *DB) takePending() {
 	t := &d.turn
-	t.backlog = append(t.backlog, d.sealed...)
-	clear(d.sealed)
-	d.sealed = d.sealed[:0]
+	if len(d.sealed) > 0 {
+		t.backlog = append(t.backlog, d.sealed...)
+		clear(d.sealed)
+		d.sealed = d.sealed[:0]
+	}
 	if d.pending.first != 0 {
 		t.backlog = append(t.backlog, d.pending)
 		d.pending = segment{log: d.pending.log, record: wal.Begin(t.spare[:0])}
@@ -184,9 +181,9 @@ func (d *DB) writeSegment(s *segment) error {
 			return err
 		}
 	}
-	d.writeDelay.begin(time.Now())
+	d.writeDelay.begin()
 	err := s.log.Write(s.record, wal.FormatOps, s.first, d.durable.Load())
-	d.writeDelay.end(time.Now())
+	d.writeDelay.end()
 	if err != nil {
 		return err
 	}

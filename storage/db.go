@@ -8,6 +8,7 @@ import (
 	"slices"
 	"sync"
 	"sync/atomic"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -92,21 +93,14 @@ type prepared struct {
 
 // tree is what changes the manifest.
 type tree struct {
-	// token holds one value, taken by who changes the tree and put back after it; like the log's turn it is held across
-	// writes to the disk.
-	token chan struct{}
+	// token is held by who changes the tree.
+	token token
 	// manifest and what it sums up to belong to the holder of the token.
 	manifest *manifest.Log
 	sum      *manifest.State
 	// unknown is why the manifest on the disk may differ from sum, nil when it does not. Nothing can be appended then: the
 	// edit might contradict one that is there. It belongs to the holder of the token too.
 	unknown error
-}
-
-func newToken() chan struct{} {
-	c := make(chan struct{}, 1)
-	c <- struct{}{}
-	return c
 }
 
 // lockName is the file whose lock keeps other processes out.
@@ -129,6 +123,7 @@ func Open(dir string, o Options) (*DB, error) {
 		}
 		return nil, fmt.Errorf("open engine in %s: %w", dir, err)
 	}
+	opened := time.Now()
 	d := &DB{
 		dir: dir, options: o, fs: o.FS, logger: o.Logger, lock: lock,
 		cache:        cache.New(o.CacheSize),
@@ -138,6 +133,8 @@ func Open(dir string, o Options) (*DB, error) {
 		syncer:       syncer{signal: newSignal()},
 		tree:         tree{token: newToken()},
 		flusher:      newSignal(),
+		writeDelay:   delay{epoch: opened},
+		flushDelay:   delay{epoch: opened},
 		quit:         make(chan struct{}),
 	}
 	d.room.L = &d.mu

@@ -123,9 +123,9 @@ func (d *DB) tryFullDisk() {
 		d.logger.Debug().Err(err).Msg("the disk is still full")
 		return
 	}
-	<-d.turn.token
+	d.turn.token.take()
 	err := d.writePending()
-	d.turn.token <- struct{}{}
+	d.turn.token.put()
 	if err == nil {
 		err = d.keepReserve()
 	}

@@ -203,8 +203,8 @@ func (d *DB) editMarks(edit func(map[uint64]manifest.Mark, *manifest.Edit)) erro
 // Repaired reports whether the store was repaired offline, or lost its manifest, since AcknowledgeRepair: writes that
 // others have seen may be missing, so its owner must not continue its own history of writes.
 func (d *DB) Repaired() bool {
-	<-d.tree.token
-	defer func() { d.tree.token <- struct{}{} }()
+	d.tree.token.take()
+	defer d.tree.token.put()
 	return d.tree.sum.Repaired
 }
 

@@ -151,9 +151,9 @@ func (d *DB) spend() {
 	d.room.Broadcast()
 	d.mu.Unlock()
 	if full {
-		<-d.turn.token
+		d.turn.token.take()
 		_ = d.writePending() // a failure ends the spending
-		d.turn.token <- struct{}{}
+		d.turn.token.put()
 		d.preparer.kick()
 	}
 }

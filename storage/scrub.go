@@ -252,8 +252,8 @@ func (d *DB) scrubRecords() error {
 
 // scrubManifest verifies the manifest, and replaces it when it is damaged.
 func (d *DB) scrubManifest() error {
-	<-d.tree.token
-	defer func() { d.tree.token <- struct{}{} }()
+	d.tree.token.take()
+	defer d.tree.token.put()
 	if d.WriteError() != nil {
 		return nil // nothing could be done about it
 	}

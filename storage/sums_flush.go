@@ -51,8 +51,8 @@ func (d *DB) foldSums(m *memorySums) {
 // flushCorrections makes durable what RebuildSums did to the active memory while that holds no operation of its own, so
 // that there is nothing else to flush.
 func (d *DB) flushCorrections() error {
-	<-d.tree.token
-	defer func() { d.tree.token <- struct{}{} }()
+	d.tree.token.take()
+	defer d.tree.token.put()
 	var corrections memorySums
 	d.mu.Lock()
 	m := d.active.sums

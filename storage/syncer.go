@@ -120,7 +120,7 @@ func (d *DB) serveCommits() {
 // closed, without flush those only that nothing depends on any more: Close has to flush the others. It is for the sync
 // goroutine and, when that has ended, for Close.
 func (d *DB) syncLog(flush bool) error {
-	<-d.turn.token
+	d.turn.token.take()
 	err := d.writeUnlessRefused()
 	target := d.written.Load()
 	logs := slices.Clone(d.turn.open)
@@ -130,7 +130,7 @@ func (d *DB) syncLog(flush bool) error {
 		full = sort.Search(full, func(i int) bool { return logs[i].Number() >= oldest })
 	}
 	d.turn.open = slices.Delete(d.turn.open, 0, full)
-	d.turn.token <- struct{}{}
+	d.turn.token.put()
 	defer d.closeLogs(logs[:full])
 	if errors.Is(err, ErrReadOnly) {
 		// A flush that works now would vouch for pages that an earlier one lost.
@@ -165,15 +165,15 @@ func (d *DB) closeLogs(logs []*wal.Writer) {
 // flushLogs makes the logs durable, oldest first, so that what is durable is always a prefix. A flush that failed once
 // cannot be tried again: the kernel may have dropped the pages.
 func (d *DB) flushLogs(logs []*wal.Writer) error {
-	d.flushDelay.begin(time.Now())
+	d.flushDelay.begin()
 	for _, w := range logs {
 		if err := w.Sync(); err != nil {
-			d.flushDelay.end(time.Now())
+			d.flushDelay.end()
 			return d.refuseForGood(err)
 		}
 	}
 	d.metrics.syncs.Add(1)
-	d.metrics.syncTime.observe(d.flushDelay.end(time.Now()))
+	d.metrics.syncTime.observe(d.flushDelay.end())
 	return nil
 }
 

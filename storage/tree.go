@@ -26,8 +26,8 @@ type change struct {
 // are gone, unless the disk left it open whether the manifest has the edit: then they stay, and writes are refused for
 // good.
 func (d *DB) apply(c change) error {
-	<-d.tree.token
-	defer func() { d.tree.token <- struct{}{} }()
+	d.tree.token.take()
+	defer d.tree.token.put()
 	if c.flushed != nil {
 		d.mu.Lock()
 		c.flushed.sums.addTo(&c.edit)
@@ -38,8 +38,8 @@ func (d *DB) apply(c change) error {
 
 // applyMade is apply for a change that depends on the manifest's state; an empty one is none.
 func (d *DB) applyMade(make func() change) error {
-	<-d.tree.token
-	defer func() { d.tree.token <- struct{}{} }()
+	d.tree.token.take()
+	defer d.tree.token.put()
 	c := make()
 	if len(c.edit.Append(nil)) == 0 {
 		return nil
