@@ -11,7 +11,8 @@ import "slices"
 // shares that fit into Q times the limits can be dealt out, so no choice made on
 // the way is a dead end for good.
 type claim struct {
-	q, n    int
+	q, n    int // partitions, and replicas of each
+	perDC   bool
 	members []Member
 	nodes   []claimNode
 	racks   []group
@@ -44,16 +45,17 @@ type group struct {
 // missing returns how many replicas the node still is to get.
 func (n *claimNode) missing() int { return n.target - n.held }
 
-func newClaim(r, prev *Ring) *claim {
-	c := &claim{q: r.Q, members: r.Members}
+// newClaim begins the table of r's members with that of prev, which may be nil.
+// Heirs are who is to get whose places.
+func newClaim(r, prev *Ring, heirs []Replace) *claim {
+	c := &claim{q: r.Q, members: r.Members, perDC: len(r.PerDC) > 0}
 	for i := range r.Members {
-		if m := &r.Members[i]; m.holds() {
+		if m := &r.Members[i]; m.holds() && r.replicasIn(m.DC) > 0 {
 			c.nodes = append(c.nodes, claimNode{member: i, weight: m.Weight})
 		}
 	}
-	c.n = min(r.N, len(c.nodes))
 	c.groupNodes()
-	c.limitGroups()
+	c.limitGroups(r)
 	c.sets = make([][]int, c.q)
 	c.was = make([][]int, c.q)
 	room := make([]int, c.q*c.n)
@@ -65,7 +67,7 @@ func newClaim(r, prev *Ring) *claim {
 	}
 	c.computeShares()
 	if prev != nil {
-		c.retain(prev)
+		c.retain(prev, heirs)
 	}
 	return c
 }
@@ -97,13 +99,23 @@ func (c *claim) groupNodes() {
 }
 
 // limitGroups spreads the replicas of a partition as evenly as the nodes allow:
-// over the DCs, and those of a DC over its racks.
-func (c *claim) limitGroups() {
-	all := make([]int, len(c.dcs))
-	for i := range all {
-		all[i] = i
+// over the DCs, unless each has its number, and those of a DC over its racks.
+func (c *claim) limitGroups(r *Ring) {
+	c.n = min(r.N, len(c.nodes))
+	if c.perDC {
+		c.n = 0
+		for dc := range c.dcs {
+			first := &c.members[c.nodes[c.dcs[dc].nodes[0]].member]
+			c.dcs[dc].limit = min(r.replicasIn(first.DC), len(c.dcs[dc].nodes))
+			c.n += c.dcs[dc].limit
+		}
+	} else {
+		all := make([]int, len(c.dcs))
+		for i := range all {
+			all[i] = i
+		}
+		spread(c.dcs, all, c.n)
 	}
-	spread(c.dcs, all, c.n)
 	for dc := range c.dcs {
 		var within []int
 		for i := range c.racks {
@@ -189,13 +201,13 @@ func (c *claim) shuffled() []int {
 	return order
 }
 
-// flatten returns the table by member index.
-func (c *claim) flatten() []uint16 {
-	table := make([]uint16, 0, c.q*c.n)
+// layTable writes the table of r.
+func (c *claim) layTable(r *Ring) {
+	r.starts, r.table = make([]uint32, 1, c.q+1), make([]uint16, 0, c.q*c.n)
 	for _, set := range c.sets {
 		for _, node := range set {
-			table = append(table, uint16(c.nodes[node].member))
+			r.table = append(r.table, uint16(c.nodes[node].member))
 		}
+		r.starts = append(r.starts, uint32(len(r.table)))
 	}
-	return table
 }

@@ -7,7 +7,7 @@ import "math"
 // by r's limits: a minimum-cost flow, in which a replica costs nothing where it
 // was before. It is far too slow for anything but a test.
 func leastMoves(prev, r *Ring) int {
-	c := newClaim(r, nil)
+	c := newClaim(r, nil, nil)
 	var f flow
 	source, sink := f.node(), f.node()
 	nodes := make([]int, len(c.nodes))

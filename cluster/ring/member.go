@@ -30,15 +30,14 @@ type State uint8
 // The states of a member.
 const (
 	Active  State = iota // holds its share
-	Leaving              // holds nothing in the next table
+	Leaving              // hands over what it holds, and then leaves
+	Joining              // admitted by name; holds nothing until Commit
+	Removed              // declared dead: refused by all, its places are being refilled
 )
 
 // String returns the state's name.
 func (s State) String() string {
-	if s == Leaving {
-		return "leaving"
-	}
-	return "active"
+	return [...]string{"active", "leaving", "joining", "removed"}[s&3]
 }
 
 // Member is a node of the ring.
@@ -69,6 +68,14 @@ const (
 	minWeight = 1e-6
 )
 
+// title returns what errors and notes call the member.
+func (m *Member) title() string {
+	if m.Name == "" {
+		return "node " + m.ID.String()
+	}
+	return m.Name
+}
+
 // validate checks a member by itself.
 func (m *Member) validate() error {
 	if m.ID == 0 {
@@ -77,7 +84,7 @@ func (m *Member) validate() error {
 	if math.IsNaN(m.Weight) || m.Weight != 0 && (m.Weight < minWeight || m.Weight > MaxWeight) {
 		return fmt.Errorf("member %v: weight %v is neither 0 nor from %v to %v", m.ID, m.Weight, minWeight, MaxWeight)
 	}
-	if m.State > Leaving {
+	if m.State > Removed {
 		return fmt.Errorf("member %v: unknown state %d", m.ID, m.State)
 	}
 	for _, text := range m.texts() {

@@ -18,18 +18,25 @@ func (c *claim) countBefore(prev *Ring) {
 // numbers returns the node of each member of the previous ring, -1 for those
 // that hold nothing any more.
 func (c *claim) numbers(prev *Ring) []int {
+	of := make(map[NodeID]int, len(c.nodes))
+	for i := range c.nodes {
+		of[c.members[c.nodes[i].member].ID] = i
+	}
 	number := make([]int, len(prev.Members))
 	for m := range prev.Members {
-		number[m] = slices.IndexFunc(c.nodes, func(n claimNode) bool {
-			return c.members[n.member].ID == prev.Members[m].ID
-		})
+		node, found := of[prev.Members[m].ID]
+		if !found {
+			node = -1
+		}
+		number[m] = node
 	}
 	return number
 }
 
 // retain starts from the previous table, without the nodes that are gone and
-// without replicas that are too many or too close together now.
-func (c *claim) retain(prev *Ring) {
+// without replicas that are too many or too close together now. What heirs are to
+// get goes to them here.
+func (c *claim) retain(prev *Ring, heirs []Replace) {
 	number := c.numbers(prev)
 	room := make([]int, 0, MaxReplicas)
 	for i := range c.nodes {
@@ -58,6 +65,25 @@ func (c *claim) retain(prev *Ring) {
 			set = slices.Delete(set, slices.Index(set, worst), slices.Index(set, worst)+1)
 		}
 		c.sets[p] = append(c.sets[p], set...)
+	}
+	for _, h := range heirs {
+		c.inherit(prev, h)
+	}
+}
+
+// inherit gives the places of a node that holds nothing any more to its heir, as
+// long as the heir misses some.
+func (c *claim) inherit(prev *Ring, h Replace) {
+	heir := slices.IndexFunc(c.nodes, func(n claimNode) bool { return c.members[n.member].ID == h.New })
+	old := slices.IndexFunc(prev.Members, func(m Member) bool { return m.ID == h.Old })
+	if heir < 0 || old < 0 {
+		return
+	}
+	for p, set := range c.sets {
+		held := slices.Contains(prev.ReplicaIndexes(Partition(p)), uint16(old))
+		if held && len(set) < c.n && c.misses(heir) && c.allowed(p, -1, heir) {
+			c.replace(p, -1, heir)
+		}
 	}
 }
 

@@ -103,7 +103,7 @@ func (s *script) build(t *testing.T, drawn *strings.Builder) {
 	checkRing(t, r, plan)
 	s.ring = r
 	for i := range r.Members {
-		m, share := &r.Members[i], plan.Shares[i]
+		m, share := &r.Members[i], plan.PerNode[i]
 		fmt.Fprintf(drawn, "%2d %s/%s x%-3g ", m.ID, m.DC, m.Rack, m.Weight)
 		for p := range Partition(r.Q) {
 			list := r.Replicas(p)
@@ -118,9 +118,9 @@ func (s *script) build(t *testing.T, drawn *strings.Builder) {
 				drawn.WriteByte('o')
 			}
 		}
-		fmt.Fprintf(drawn, " %d replicas, first for %d\n", share.Replicas, share.Primaries)
+		fmt.Fprintf(drawn, " %d replicas, first for %d\n", share.After, share.Primaries)
 	}
-	fmt.Fprintf(drawn, "epoch %d, %d moves of at least %d\n", r.Epoch, len(plan.Moves), plan.MinMoves)
+	fmt.Fprintf(drawn, "epoch %d, %d moves of at least %d\n", r.Epoch, plan.Moves(), plan.MinMoves)
 	for _, note := range plan.Notes {
 		fmt.Fprintln(drawn, "note:", note)
 	}

@@ -15,13 +15,7 @@ import (
 // the limits: nobody can get more but from someone who has less for its weight.
 func (c *claim) computeShares() {
 	total := float64(c.q * c.n)
-	weights := 0.0
-	for i := range c.nodes {
-		weights += c.nodes[i].weight
-	}
-	for i := range c.nodes {
-		c.nodes[i].ideal = total * c.nodes[i].weight / weights
-	}
+	c.computeIdeals()
 	vessels := c.vessels()
 	full := make([]bool, len(c.nodes))
 	for left := total; left > 1e-6; {
@@ -43,11 +37,29 @@ func (c *claim) computeShares() {
 	c.roundShares()
 }
 
+// computeIdeals divides the replicas by weight alone: all of them, or those of each
+// DC that has its number.
+func (c *claim) computeIdeals() {
+	weights, all := make([]float64, len(c.dcs)), 0.0
+	for i := range c.nodes {
+		weights[c.nodes[i].dc] += c.nodes[i].weight
+		all += c.nodes[i].weight
+	}
+	for i := range c.nodes {
+		node := &c.nodes[i]
+		if c.perDC {
+			node.ideal = float64(c.q*c.dcs[node.dc].limit) * node.weight / weights[node.dc]
+		} else {
+			node.ideal = float64(c.q*c.n) * node.weight / all
+		}
+	}
+}
+
 // vessels returns everything that has a limit.
 func (c *claim) vessels() []group {
 	vessels := make([]group, 0, len(c.nodes)+len(c.racks)+len(c.dcs))
 	for i := range c.nodes {
-		name := fmt.Sprintf("node %v", c.members[c.nodes[i].member].ID)
+		name := c.members[c.nodes[i].member].title()
 		vessels = append(vessels, group{name: name, nodes: []int{i}, limit: 1})
 	}
 	vessels = append(vessels, c.racks...)

@@ -1,0 +1,261 @@
+package ring
+
+import (
+	"cmp"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+)
+
+// Change is a part of what Replan does. Changes happen in the order in which they
+// are given.
+type Change interface {
+	// apply makes the change to members and numbers, or returns why it cannot be.
+	apply(d *draft) error
+}
+
+// AsOf refuses with ErrStale if the plan was made for an older ring and something
+// was planned since. Steps of transfers do not make a plan stale.
+type AsOf struct{ Epoch Epoch }
+
+// Commit makes Joining members Active.
+type Commit struct{}
+
+// Decommission has a member hand over what it holds.
+type Decommission struct{ ID NodeID }
+
+// Remove declares a member dead: what it held is refilled from others.
+type Remove struct {
+	ID   NodeID
+	Lose bool // also if nobody else has some of its partitions, which begin empty then
+}
+
+// Replace gives the places of Old, which leaves or was removed, to New as far as
+// that balances. New has just joined or is to.
+type Replace struct{ Old, New NodeID }
+
+// Weight changes a member's weight.
+type Weight struct {
+	ID NodeID
+	W  float64
+}
+
+// Replication changes the number of replicas: N of each partition, or if PerDC has
+// any, so many in each data centre; N is then zero or their sum.
+type Replication struct {
+	N     int
+	PerDC []DCReplicas
+}
+
+func (c AsOf) apply(d *draft) error {
+	if d.Planned > c.Epoch {
+		return fmt.Errorf("%w: the plan is of epoch %d, and at epoch %d something else was planned; look at the new plan and commit that", ErrStale, c.Epoch, d.Planned)
+	}
+	return nil
+}
+
+func (Commit) apply(d *draft) error {
+	for i := range d.Members {
+		if m := &d.Members[i]; m.State == Joining {
+			m.State = Active
+		}
+	}
+	return nil
+}
+
+func (c Decommission) apply(d *draft) error {
+	m, err := d.named(c.ID)
+	if err != nil {
+		return fmt.Errorf("decommission: %w", err)
+	}
+	if m.State == Joining {
+		d.retire(c.ID)
+		return nil
+	}
+	held := m.holds()
+	m.State = Leaving
+	return d.checkLeft(held, m, "decommission "+m.title())
+}
+
+func (c Weight) apply(d *draft) error {
+	m, err := d.named(c.ID)
+	if err != nil {
+		return fmt.Errorf("weight: %w", err)
+	}
+	held := m.holds()
+	m.Weight = c.W
+	if err := m.validate(); err != nil {
+		return err
+	}
+	return d.checkLeft(held && !m.holds(), m, fmt.Sprintf("weight %s 0", m.title()))
+}
+
+// checkLeft refuses what leaves fewer members than replicas are asked for, when
+// m, which held some, is to hold none any more.
+func (d *draft) checkLeft(less bool, m *Member, what string) error {
+	left, n, where := 0, d.N, ""
+	if len(d.PerDC) > 0 {
+		n, where = d.replicasIn(m.DC), " in data centre "+m.DC
+	}
+	for i := range d.Members {
+		if other := &d.Members[i]; other.holds() && (len(d.PerDC) == 0 || other.DC == m.DC) {
+			left++
+		}
+	}
+	if !less || left >= n {
+		return nil
+	}
+	return fmt.Errorf("%s: %s would be left%s for %d replicas; add a node%s first, or lower the number of replicas from %d to %d",
+		what, plural(left, "member"), where, n, where, n, left)
+}
+
+// replicasIn returns how many replicas of each partition a data centre is to have
+// at most.
+func (r *Ring) replicasIn(dc string) int {
+	if len(r.PerDC) == 0 {
+		return r.N
+	}
+	at, found := slices.BinarySearchFunc(r.PerDC, dc, func(d DCReplicas, dc string) int { return cmp.Compare(d.DC, dc) })
+	if !found {
+		return 0
+	}
+	return r.PerDC[at].N
+}
+
+func plural(n int, what string) string {
+	if n != 1 {
+		what += "s"
+	}
+	return fmt.Sprint(n, " ", what)
+}
+
+func (c Remove) apply(d *draft) error {
+	m := d.Member(c.ID)
+	switch {
+	case m == nil:
+		return fmt.Errorf("remove: %w", d.Refusal(c.ID, ""))
+	case m.State == Removed:
+		return nil
+	case m.State == Joining:
+		m.State = Removed
+		d.retire(c.ID)
+		return nil
+	}
+	if only := d.onlyWith(c.ID); len(only) > 0 && !c.Lose {
+		return fmt.Errorf("remove %s: nobody else has %s; bring it back, or decommission it so that they move", m.title(), partitions(only))
+	}
+	m.State = Removed
+	d.Transfers = slices.DeleteFunc(d.Transfers, func(t Transfer) bool { return t.Step != Waiting && d.bury(t, c.ID) })
+	return nil
+}
+
+// partitions names the first few of some partitions.
+func partitions(ps []Partition) string {
+	if len(ps) == 1 {
+		return fmt.Sprint("partition ", ps[0])
+	}
+	const named = 5
+	var names []string
+	for _, p := range ps[:min(len(ps), named)] {
+		names = append(names, fmt.Sprint(p))
+	}
+	text := "partitions " + strings.Join(names, ", ")
+	if more := len(ps) - named; more > 0 {
+		text += fmt.Sprintf(" and %d more", more)
+	}
+	return text
+}
+
+// onlyWith returns the partitions of which no living node but one has everything.
+func (d *draft) onlyWith(id NodeID) (only []Partition) {
+	at := 0
+	for p, list := range d.lists {
+		full := slices.Clone(list)
+		for ; at < len(d.Transfers) && int(d.Transfers[at].Partition) == p; at++ {
+			switch t := d.Transfers[at]; {
+			case t.Step == Switched:
+				full = append(full, t.From)
+			case t.Step == Copying && d.fills(t):
+				full = slices.DeleteFunc(full, func(id NodeID) bool { return id == t.To })
+			}
+		}
+		full = slices.DeleteFunc(full, d.removed)
+		if len(full) == 1 && full[0] == id {
+			only = append(only, Partition(p))
+		}
+	}
+	return only
+}
+
+// bury does what the death of a node means for a transfer under way, and reports
+// whether that ends it.
+func (d *draft) bury(t Transfer, dead NodeID) (ends bool) {
+	list := d.lists[t.Partition]
+	switch {
+	case t.From != dead && t.To != dead:
+		return false
+	case t.Step == Switched && t.To == dead: // From still has everything
+		d.swap(t.Partition, t.To, t.From)
+	case t.Step == Switched: // To has everything
+	case t.From == dead && t.To == 0:
+		d.drop(t.Partition, dead)
+	case t.From == dead && !slices.Contains(list, t.To): // the others have to fill To
+		d.swap(t.Partition, t.From, t.To)
+		return false
+	}
+	return true
+}
+
+func (c Replace) apply(d *draft) error {
+	if c.Old == c.New {
+		return errors.New("replace: a node cannot take its own place")
+	}
+	old := d.Member(c.Old)
+	if old == nil {
+		return fmt.Errorf("replace: %w", d.Refusal(c.Old, ""))
+	}
+	heir, err := d.named(c.New)
+	if err != nil {
+		return fmt.Errorf("replace %s: %w", old.title(), err)
+	}
+	if heir.State == Leaving {
+		return fmt.Errorf("replace %s: %s is leaving itself", old.title(), heir.title())
+	}
+	heir.State = Active
+	d.heirs = append(d.heirs, c)
+	if old.State == Removed {
+		return nil
+	}
+	return Decommission{ID: c.Old}.apply(d)
+}
+
+func (c Replication) apply(d *draft) error {
+	perDC := sortPerDC(c.PerDC)
+	n := c.N
+	if len(perDC) > 0 && n == 0 {
+		for _, dc := range perDC {
+			n += dc.N
+		}
+	}
+	if err := checkShape(d.Q, n); err != nil {
+		return err
+	}
+	if err := checkPerDC(n, perDC); err != nil {
+		return err
+	}
+	d.N, d.PerDC = n, perDC
+	return nil
+}
+
+func sortPerDC(perDC []DCReplicas) []DCReplicas {
+	return slices.SortedFunc(slices.Values(perDC), func(a, b DCReplicas) int { return cmp.Compare(a.DC, b.DC) })
+}
+
+// named returns a member that is not removed.
+func (d *draft) named(id NodeID) (*Member, error) {
+	if err := d.Refusal(id, ""); err != nil {
+		return nil, err
+	}
+	return d.Member(id), nil
+}

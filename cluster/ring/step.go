@@ -1,0 +1,118 @@
+package ring
+
+import (
+	"errors"
+	"fmt"
+	"slices"
+)
+
+// ErrStale is wrapped by the refusal of a change that was made up from a ring
+// that is not the present one any more: look at that and decide again.
+var ErrStale = errors.New("the ring has changed meanwhile")
+
+// ErrPaused is the refusal of Begin while moves are paused.
+var ErrPaused = errors.New("moves are paused")
+
+// Begin returns the ring in which transfers that a node drives have gone from
+// Waiting to Copying. All of them do or none.
+func Begin(r *Ring, driver NodeID, ps []Partition) (*Ring, error) {
+	if r.Paused {
+		return nil, ErrPaused
+	}
+	return r.advance(driver, ps, func(d *draft, t *Transfer) error {
+		if t.Step != Waiting {
+			return errStep(*t)
+		}
+		t.Step = Copying
+		if d.fills(*t) {
+			d.swap(t.Partition, t.From, t.To)
+		}
+		return nil
+	})
+}
+
+// Switch returns the ring in which reads go to the new node: transfers from a
+// living node have gone from Copying to Switched. All others, which have nothing
+// to read from twice, are done.
+func Switch(r *Ring, driver NodeID, ps []Partition) (*Ring, error) {
+	return r.advance(driver, ps, func(d *draft, t *Transfer) error {
+		switch {
+		case t.Step != Copying:
+			return errStep(*t)
+		case !d.paired(*t):
+			d.finish(t)
+		default:
+			t.Step = Switched
+			d.swap(t.Partition, t.From, t.To)
+		}
+		return nil
+	})
+}
+
+// Finish returns the ring without transfers that are Switched, or, if they are of
+// a kind that is never Switched, Copying.
+func Finish(r *Ring, driver NodeID, ps []Partition) (*Ring, error) {
+	return r.advance(driver, ps, func(d *draft, t *Transfer) error {
+		if t.Step == Waiting || t.Step == Copying && d.paired(*t) {
+			return errStep(*t)
+		}
+		d.finish(t)
+		return nil
+	})
+}
+
+// Retreat returns the ring in which transfers have gone back from Copying to
+// Waiting. Those that fill the place of a removed member stay: there is nothing to
+// go back to.
+func Retreat(r *Ring, ps []Partition) (*Ring, error) {
+	next, err := r.advance(0, ps, func(d *draft, t *Transfer) error {
+		if t.Step != Copying {
+			return errStep(*t)
+		}
+		if !d.fills(*t) {
+			t.Step = Waiting
+		}
+		return nil
+	})
+	if err == nil && slices.Equal(next.Transfers, r.Transfers) {
+		return r, nil
+	}
+	return next, err
+}
+
+// done marks a transfer that advance takes out.
+const done = Switched + 1
+
+func errStep(t Transfer) error {
+	return fmt.Errorf("%w: the transfer of partition %d from %v to %v is %v", ErrStale, t.Partition, t.From, t.To, t.Step)
+}
+
+// finish does what a transfer has left to do to its list.
+func (d *draft) finish(t *Transfer) {
+	d.lists[t.Partition] = settle(d.Ring, *t, d.lists[t.Partition])
+	t.Step = done
+}
+
+// advance takes the first transfer of each partition a step on. A driver of zero
+// is anyone.
+func (r *Ring) advance(driver NodeID, ps []Partition, step func(*draft, *Transfer) error) (*Ring, error) {
+	d := r.draft()
+	for _, p := range ps {
+		at := d.firstTransfer(p)
+		if at == len(d.Transfers) || d.Transfers[at].Partition != p {
+			return nil, fmt.Errorf("%w: partition %d has no transfer", ErrStale, p)
+		}
+		t := &d.Transfers[at]
+		if driver != 0 && t.Driver() != driver {
+			return nil, fmt.Errorf("%w: the transfer of partition %d is driven by %v", ErrStale, p, t.Driver())
+		}
+		if t.Step == done {
+			return nil, fmt.Errorf("partition %d is named twice", p)
+		}
+		if err := step(d, t); err != nil {
+			return nil, err
+		}
+	}
+	d.Transfers = slices.DeleteFunc(d.Transfers, func(t Transfer) bool { return t.Step == done })
+	return d.seal()
+}
