@@ -177,6 +177,9 @@ func (q entropyRequests) Unsteady(p ring.Partition) bool {
 	return outstanding || err != nil
 }
 
+// Moving implements antientropy.Requests. There are no transfers yet.
+func (q entropyRequests) Moving(ring.Partition) bool { return false }
+
 func (q entropyRequests) Purging() bool { return q.n.purging.Load() }
 
 // introduce lets requests use a node that has just been connected once both know

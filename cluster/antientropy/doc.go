@@ -69,6 +69,16 @@
 // this state. Then come the others, as many as it takes to meet every write that the
 // lost copy had acknowledged.
 //
+// # Entering and leaving
+//
+// A node that is to become a replica takes a copy from one that is (Enter), whole runs
+// of leaves at once and what differs then, until nothing does. It trusts nothing it
+// holds already: that yields to its source as in filling. It then stands where its
+// source stands, horizons and all; no horizon of the partition moves meanwhile
+// (Requests.Moving). A node that has ceased to be one gives the replicas what they may
+// lack (Give), before it forgets. One that stands in for a node which is dead for good
+// is appointed: its copy is filled, from the other replicas.
+//
 // # Pace
 //
 // All bytes that are moved, and those that collection reads, are paid for at a rate

@@ -69,13 +69,15 @@ func (k *Keeper) fillingNow() (ps []ring.Partition) {
 // that would have removed it are gone everywhere. Later writes are merged: others
 // may have acknowledged them with this copy's help. Only then come the others, and
 // of them none whose copy is in the same state and has not come so far.
-func (k *Keeper) fill(ctx context.Context, n ring.Partition) error {
+func (k *Keeper) fill(ctx context.Context, n ring.Partition) error { return k.fillWith(ctx, n, nil) }
+
+func (k *Keeper) fillWith(ctx context.Context, n ring.Partition, moved func(keys int, bytes int64)) error {
 	r := k.o.Ring()
 	if r == nil || !r.Holds(n, k.o.Self) {
 		return errStranger
 	}
 	states, failure := k.fillStates(ctx, r, n)
-	need := k.needed(r.EffectiveN())
+	need := k.needed(len(r.Replicas(n)))
 	if len(states) < need {
 		return fmt.Errorf("too few replicas to fill from: %w", failure)
 	}
@@ -85,7 +87,7 @@ func (k *Keeper) fill(ctx context.Context, n ring.Partition) error {
 	source, horizon := k.bestSource(n, states)
 	if !k.at(n).clean {
 		if source != k.o.Self {
-			if err := k.pullFrom(ctx, n, source, horizon, horizon); err != nil {
+			if err := k.pullFrom(ctx, n, source, horizon, horizon, moved); err != nil {
 				return err
 			}
 		}
@@ -100,7 +102,7 @@ func (k *Keeper) fill(ctx context.Context, n ring.Partition) error {
 		if slices.Contains(k.at(n).pulled, id) || s.flags&flagUnclean != 0 || unaware {
 			continue
 		}
-		if err := k.pullFrom(ctx, n, id, horizon, 0); err != nil {
+		if err := k.pullFrom(ctx, n, id, horizon, 0, moved); err != nil {
 			failure = errors.Join(failure, err)
 			continue
 		}
@@ -141,10 +143,10 @@ func (k *Keeper) findLost() {
 	if r == nil {
 		return
 	}
-	need := k.needed(r.EffectiveN())
 	for p := range r.Q {
 		n := ring.Partition(p)
-		if !r.Holds(n, k.o.Self) || k.at(n).filling || r.EffectiveN() < 2 || len(k.lost(r, n)) == 0 {
+		need := k.needed(len(r.Replicas(n)))
+		if !r.Holds(n, k.o.Self) || k.at(n).filling || need == 0 || len(k.lost(r, n)) == 0 {
 			continue
 		}
 		reached := 0
@@ -247,10 +249,13 @@ func (k *Keeper) bestSource(n ring.Partition, states map[ring.NodeID]state) (sou
 }
 
 // pullFrom brings a copy level with another one.
-func (k *Keeper) pullFrom(ctx context.Context, n ring.Partition, id ring.NodeID, below, yields hlc.Timestamp) error {
+func (k *Keeper) pullFrom(ctx context.Context, n ring.Partition, id ring.NodeID, below, yields hlc.Timestamp, moved func(keys int, bytes int64)) error {
 	var t Tally
-	c := pair{k: k, peer: id, below: below, yields: yields, tally: &t, eager: true}
-	if err := c.level(ctx, leavesOf(k.o.Ring().Q, n)); err != nil {
+	c := pair{k: k, peer: id, below: below, yields: yields, tally: &t, eager: true, moved: moved}
+	if moved != nil {
+		c.pace = k.movePace
+	}
+	if err := c.enter(ctx, leavesOf(k.o.Ring().Q, n)); err != nil {
 		return fmt.Errorf("fill from node %s: %w", k.o.Peers.Name(id), err)
 	}
 	k.Metrics.Keys.Add(uint64(t.Keys))

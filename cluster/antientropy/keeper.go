@@ -69,8 +69,12 @@ type Requests interface {
 	// WriteQuorum is how many of n replicas acknowledge a write by default.
 	WriteQuorum(n int) int
 	// Unsteady reports whether this node holds writes that replicas of a partition
-	// lack (hints), or takes part in a transfer of it.
+	// lack (hints), knows of a transfer of it that is under way, or holds records of it
+	// that it is to drop.
 	Unsteady(p ring.Partition) bool
+	// Moving reports whether a transfer of a partition is under way, by this node's
+	// ring: then no horizon of it moves.
+	Moving(p ring.Partition) bool
 	// Purging reports whether much is being removed here, after a flush.
 	Purging() bool
 }
@@ -89,6 +93,9 @@ type Options struct {
 	Delay time.Duration
 	// Rate bounds what is moved and read, in bytes a second; 0 is 32 MiB.
 	Rate int64
+	// MoveRate bounds what is moved of partitions that enter or leave this node, in
+	// bytes a second; 0 is 256 MiB.
+	MoveRate int64
 	// Recheck is how long writes under way have to arrive before what differs is
 	// taken for a difference; 0 is 250 ms.
 	Recheck time.Duration
@@ -97,9 +104,11 @@ type Options struct {
 
 // Keeper keeps this node's partitions level with their other replicas.
 type Keeper struct {
-	o       Options
-	pace    *pacer
-	Metrics Metrics
+	o    Options
+	pace *pacer
+	// movePace is that of copies that enter or leave.
+	movePace *pacer
+	Metrics  Metrics
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc
@@ -107,6 +116,8 @@ type Keeper struct {
 	wake   [wakers]chan struct{} // each holds at most one token
 
 	period, delay atomic.Int64 // nanoseconds
+
+	collecting sync.Mutex // held while horizons move
 
 	mu     sync.Mutex
 	parts  []partition       // guarded by mu; by number, empty while there is no ring
@@ -141,12 +152,15 @@ func New(o Options) *Keeper {
 	if o.Rate == 0 {
 		o.Rate = 32 << 20
 	}
+	if o.MoveRate == 0 {
+		o.MoveRate = 256 << 20
+	}
 	if o.Recheck == 0 {
 		o.Recheck = 250 * time.Millisecond
 	}
 	k := &Keeper{o: o, drifts: make(map[leafRange]int)}
 	k.SetTimes(o.Period, o.Delay)
-	k.pace = newPacer(o.Rate, o.Requests.Busy)
+	k.pace, k.movePace = newPacer(o.Rate, o.Requests.Busy), newPacer(o.MoveRate, o.Requests.Busy)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	for i := range k.wake {
 		k.wake[i] = make(chan struct{}, 1)
@@ -169,6 +183,9 @@ func (k *Keeper) SetTimes(period, delay time.Duration) {
 
 // SetRate changes Rate.
 func (k *Keeper) SetRate(rate int64) { k.pace.setFull(rate) }
+
+// SetMoveRate changes MoveRate.
+func (k *Keeper) SetMoveRate(rate int64) { k.movePace.setFull(rate) }
 
 // Start begins the work. Load comes before.
 func (k *Keeper) Start() {

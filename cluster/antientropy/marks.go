@@ -86,7 +86,7 @@ func (k *Keeper) Load(emptied bool) error {
 		if !r.Holds(ring.Partition(i), k.o.Self) {
 			continue
 		}
-		if emptied && r.EffectiveN() > 1 && !p.filling {
+		if emptied && len(r.Replicas(ring.Partition(i))) > 1 && !p.filling {
 			p.filling = true
 			changed[ring.Partition(i)] = p.marks()
 		}

@@ -26,6 +26,11 @@ type pair struct {
 	tally  *Tally
 	// eager does not wait for writes under way: what is taken too much is merged.
 	eager bool
+	// gives takes nothing, and of what is here gives what is from later than after.
+	gives bool
+	after hlc.Timestamp
+	moved func(keys int, bytes int64) // is told of records, unless it is nil
+	pace  *pacer                      // nil for that of repair
 
 	found  map[uint32]bool // leaves in which something differed
 	hidden bool            // records were passed over
@@ -44,24 +49,33 @@ const (
 
 // ask asks the other replica, at the pace.
 func (c *pair) ask(ctx context.Context, body []byte) (*reader, error) {
-	answer, err := c.k.ask(ctx, c.peer, body, c.tally)
+	pace := c.pace
+	if pace == nil {
+		pace = c.k.pace
+	}
+	answer, err := c.k.askAt(ctx, pace, c.peer, body, c.tally)
 	return &reader{b: answer}, err
 }
 
 // ask sends a request, counts it and pays for it.
 func (k *Keeper) ask(ctx context.Context, to ring.NodeID, body []byte, t *Tally) ([]byte, error) {
-	ctx, cancel := context.WithTimeout(ctx, askWithin+time.Duration(len(body)>>20)*time.Second)
+	return k.askAt(ctx, k.pace, to, body, t)
+}
+
+// askAt is ask at a pace.
+func (k *Keeper) askAt(ctx context.Context, pace *pacer, to ring.NodeID, body []byte, t *Tally) ([]byte, error) {
+	asking, cancel := context.WithTimeout(ctx, askWithin+time.Duration(len(body)>>20)*time.Second)
 	defer cancel()
-	answer, err := k.o.Peers.Ask(ctx, to, body)
+	answer, err := k.o.Peers.Ask(asking, to, body)
 	moved := len(body) + len(answer)
 	k.Metrics.Moved.Add(uint64(moved))
 	t.Moved += int64(moved)
 	if err != nil {
-		k.pace.failed()
+		pace.failed()
 		return nil, err
 	}
-	if !k.pace.take(k.ctx, moved) {
-		return nil, k.ctx.Err()
+	if !pace.take(ctx, moved) {
+		return nil, ctx.Err()
 	}
 	return answer, nil
 }
@@ -85,6 +99,9 @@ func (c *pair) level(ctx context.Context, l leafRange) error {
 	c.found = make(map[uint32]bool)
 	if err := c.exchangeLeaves(ctx, leaves); err != nil {
 		return err
+	}
+	if c.gives {
+		return nil
 	}
 	return c.mistrustSums(ctx, leaves)
 }
@@ -177,6 +194,9 @@ func (c *pair) exchangeLeaves(ctx context.Context, leaves []uint32) error {
 		if err != nil {
 			return err
 		}
+		if n == 0 && c.gives {
+			continue
+		}
 		if n == 0 { // nothing to compare with: this node was emptied, most likely
 			if err := c.pull(ctx, r.tokens()); err != nil {
 				return err
@@ -250,11 +270,13 @@ func (c *pair) pull(ctx context.Context, s span) error {
 			return err
 		}
 		from = m.bytes()
+		size := len(m.b)
 		records := m.records()
 		if m.bad {
 			return errMalformed
 		}
 		c.count(len(records), len(records))
+		c.tell(len(records), size)
 		for _, r := range records {
 			if len(r.Key) >= 8 {
 				c.found[leafOf(ring.Token(binary.BigEndian.Uint64(r.Key)))] = true
@@ -323,8 +345,10 @@ func (c *pair) trade(ctx context.Context, mine, theirs []entry) error {
 		c.found[leafOf(e.token)] = true
 		has[e] = true
 	}
-	if err := c.take(ctx, onlyTheirs); err != nil {
-		return err
+	if !c.gives {
+		if err := c.take(ctx, onlyTheirs); err != nil {
+			return err
+		}
 	}
 	return c.give(ctx, onlyMine, has)
 }
@@ -342,6 +366,7 @@ func (c *pair) take(ctx context.Context, wanted []entry) error {
 			return err
 		}
 		done := int(m.u32())
+		c.tell(done, len(m.b))
 		records := m.records()
 		if m.bad || done < 1 || done > n {
 			return errMalformed
@@ -370,7 +395,7 @@ func (c *pair) give(ctx context.Context, entries []entry, has map[entry]bool) er
 			return err
 		}
 		for _, r := range records {
-			if has[entry{e.token, r.sum}] || dead(&o, r.value, c.below) {
+			if has[entry{e.token, r.sum}] || dead(&o, r.value, c.below) || !c.later(r.value) {
 				continue
 			}
 			if gave, err := c.yield(r); err != nil || gave {
@@ -396,6 +421,22 @@ func (c *pair) give(ctx context.Context, entries []entry, has map[entry]bool) er
 		}
 	}
 	return nil
+}
+
+// later reports whether a record is to be given.
+func (c *pair) later(value []byte) bool {
+	if c.after == 0 {
+		return true
+	}
+	dot, _, _, err := version.PeekNewest(value)
+	return err == nil && dot.Time > c.after
+}
+
+// tell tells of records that were moved.
+func (c *pair) tell(records int, bytes int) {
+	if c.moved != nil {
+		c.moved(records, int64(bytes))
+	}
 }
 
 // yield removes a record that this copy is not trusted with, and the other has

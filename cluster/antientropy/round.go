@@ -30,6 +30,7 @@ var (
 	errFilling     = errors.New("the node's copy is being filled")
 	errInexact     = errors.New("its sums are being made anew")
 	errStranger    = errors.New("it holds no replica, by its ring")
+	errMoving      = errors.New("the partition is on its way to another node")
 	errBehind      = errors.New("it has lost what it had confirmed, and is filled first")
 )
 
@@ -331,28 +332,28 @@ func (k *Keeper) states(ctx context.Context, id ring.NodeID, ps []ring.Partition
 // only when all have, the dead may go.
 func (k *Keeper) conclude(ctx context.Context, r *ring.Ring, tries []*try) {
 	delay := hlc.Timestamp(time.Duration(k.delay.Load()).Milliseconds()) << 16
-	horizon := func(t *try) hlc.Timestamp {
+	horizons := make(map[*try]hlc.Timestamp, len(tries)) // once: all are told the same
+	for _, t := range tries {
 		l := leavesOf(r.Q, t.p)
-		if !t.steady || t.begun <= delay || k.o.Store.Sum(l.lo, l.hi) == 0 {
-			return 0 // in a partition that is empty, nothing has to go
+		if t.steady && t.begun > delay && k.o.Store.Sum(l.lo, l.hi) != 0 { // else nothing has to go
+			horizons[t] = t.begun - delay
 		}
-		return t.begun - delay
 	}
 	k.tellAll(ctx, r, tries, true, func(t *try, id ring.NodeID, body []byte) []byte {
 		body = binary.BigEndian.AppendUint16(body, uint16(t.p))
 		body = binary.BigEndian.AppendUint32(body, t.doubts[id])
-		return binary.BigEndian.AppendUint64(body, uint64(horizon(t)))
+		return binary.BigEndian.AppendUint64(body, uint64(horizons[t]))
 	}, opAgree)
 	var collect []*try
 	for _, t := range tries {
-		if !t.failed() && horizon(t) != 0 {
+		if !t.failed() && horizons[t] != 0 {
 			collect = append(collect, t)
 		}
 	}
 	// Who does not hear of it collects after the next round.
 	k.tellAll(ctx, r, collect, false, func(t *try, _ ring.NodeID, body []byte) []byte {
 		body = binary.BigEndian.AppendUint16(body, uint16(t.p))
-		return binary.BigEndian.AppendUint64(body, uint64(horizon(t)))
+		return binary.BigEndian.AppendUint64(body, uint64(horizons[t]))
 	}, opCollect)
 }
 

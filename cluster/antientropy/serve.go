@@ -248,8 +248,13 @@ func (k *Keeper) serveAgree(m *reader) error {
 }
 
 func (k *Keeper) agree(ps []ring.Partition, doubts []uint32, horizons []hlc.Timestamp) error {
+	k.collecting.Lock()
+	defer k.collecting.Unlock()
 	now, sync := time.Now().UnixMilli(), false
 	for i, p := range ps {
+		if horizons[i] != 0 && k.o.Requests.Moving(p) {
+			return errMoving
+		}
 		if k.at(p).filling {
 			return errFilling
 		}
@@ -276,7 +281,12 @@ func (k *Keeper) serveCollect(r *ring.Ring, m *reader) error {
 }
 
 func (k *Keeper) allAgreed(r *ring.Ring, ps []ring.Partition, horizons []hlc.Timestamp) error {
+	k.collecting.Lock()
+	defer k.collecting.Unlock()
 	for i, p := range ps {
+		if k.o.Requests.Moving(p) {
+			return errMoving
+		}
 		if k.at(p).agreed < horizons[i] {
 			return errFilling // it has lost its own word since
 		}

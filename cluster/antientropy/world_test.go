@@ -45,18 +45,22 @@ type node struct {
 	settled  map[ring.Partition]uint32
 	unfilled map[ring.Partition]bool
 	hints    map[ring.Partition]bool
+	moving   map[ring.Partition]bool
 }
 
 const partitions = 4
 
-func newWorld(t *testing.T, n int) *world {
+func newWorld(t *testing.T, n int) *world { return newWorldOf(t, n, n) }
+
+// newWorldOf returns a world of n nodes of which so many are replicas of each partition.
+func newWorldOf(t *testing.T, n, replicas int) *world {
 	w := &world{t: t}
 	var members []ring.Member
 	for i := range n {
 		members = append(members, ring.Member{ID: ring.NodeID(i + 1), Name: fmt.Sprintf("n%d", i+1), Weight: 1, DC: "dc", Rack: fmt.Sprint("r", i)})
 	}
 	var err error
-	w.ring, _, err = ring.Build(nil, members, ring.Options{ClusterID: 1, Partitions: partitions, N: n})
+	w.ring, _, err = ring.Build(nil, members, ring.Options{ClusterID: 1, Partitions: partitions, N: replicas})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -155,6 +159,11 @@ func (n *node) Busy() bool                                 { return false }
 func (n *node) Keys(context.Context, ring.Partition) int64 { return 0 }
 func (n *node) WriteQuorum(replicas int) int               { return replicas/2 + 1 }
 func (n *node) Purging() bool                              { return false }
+func (n *node) Moving(p ring.Partition) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.moving[p]
+}
 func (n *node) Unsteady(p ring.Partition) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
