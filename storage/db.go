@@ -26,7 +26,9 @@ type DB struct {
 	fs      vfs.FS
 	logger  zerolog.Logger
 	cache   *cache.Cache
-	lock    io.Closer
+	// pages are what freed memtables leave to new ones.
+	pages *memtable.Pool
+	lock  io.Closer
 
 	// state is what readers use, nil when closed. It is replaced under mu.
 	state atomic.Pointer[readState]
@@ -127,6 +129,7 @@ func Open(dir string, o Options) (*DB, error) {
 	d := &DB{
 		dir: dir, options: o, fs: o.FS, logger: o.Logger, lock: lock,
 		cache:        cache.New(o.CacheSize),
+		pages:        memtable.NewPool(int(o.MemtableSize)),
 		snapshots:    map[uint64]int{},
 		backpressure: newBackpressure(&o),
 		turn:         logTurn{token: newToken()},
@@ -222,6 +225,7 @@ func (d *DB) closeFiles() {
 		s.release()
 	}
 	d.states.Wait()
+	d.pages.Close()
 	d.keeper.sweep(d)
 	for _, p := range d.next {
 		p.table.Free()

@@ -61,7 +61,7 @@ func (d *DB) newMemtable() *memtable.Table {
 	if size < offHeapSize {
 		return memtable.New(size)
 	}
-	return memtable.NewOffHeap(size)
+	return memtable.NewOffHeap(size, d.pages)
 }
 
 // createLog makes a durable, empty log under an unused number, with room for a memtable's operations when the disk has

@@ -148,6 +148,10 @@ func (b *builder) begin() error {
 	if b.level == 0 {
 		// What is flushed is soon merged into the levels below; until then its room is less dear than the time.
 		o.Compression = "none"
+		if b.db.options.MemtableSize <= b.db.options.CacheSize/2 {
+			// What was written last is mostly asked for first, and would be read back block by block.
+			o.Cache, o.FileNum = b.db.cache, b.number
+		}
 	}
 	b.writer = sstable.NewWriter(f, o)
 	return nil

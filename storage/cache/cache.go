@@ -86,6 +86,17 @@ func (c *Cache) Publish(h Handle) Handle {
 	return c.shard(sum).publish(sum, h)
 }
 
+// Put caches a copy of a block that was just written, unless that has no room.
+func (c *Cache) Put(file, offset uint64, block []byte) {
+	sum := hash(file, offset)
+	s := c.shard(sum)
+	if h, ok := s.alloc(c, file, offset, len(block)); ok {
+		copy(h.data, block)
+		h = s.publish(sum, h)
+		h.Release()
+	}
+}
+
 // EvictFile forgets all blocks of a file. File numbers are not used again, so this only makes room sooner.
 func (c *Cache) EvictFile(file uint64) {
 	for i := range c.shards {

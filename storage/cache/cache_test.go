@@ -270,3 +270,28 @@ func TestPinned(t *testing.T) {
 		t.Errorf("a block outside the cache was pinned, or %d bytes are still", m.Pinned)
 	}
 }
+
+func TestPut(t *testing.T) {
+	c := New(0)
+	b := make([]byte, 3000)
+	for offset := range uint64(100) { // more than there is room for
+		fill(b, 1, offset)
+		c.Put(1, offset, b)
+		h, ok := c.Get(1, offset)
+		if !ok || len(h.Data()) != len(b) || !intact(h.Data(), 1, offset) {
+			t.Fatalf("block %d is not there as it was put", offset)
+		}
+		h.Release()
+	}
+	c.Put(1, 99, []byte("another")) // the first one stays, like that of the first reader
+	if h, ok := c.Get(1, 99); !ok || !intact(h.Data(), 1, 99) {
+		t.Error("a block was replaced")
+	} else {
+		h.Release()
+	}
+	c.Put(2, 0, make([]byte, 1<<20))
+	if _, ok := c.Get(2, 0); ok {
+		t.Error("a block larger than the cache is in it")
+	}
+	c.Close()
+}

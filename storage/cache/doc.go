@@ -21,6 +21,8 @@
 //	h = c.Publish(h)                       makes it findable; when another reader was first, its block is returned instead
 //	h.Release()
 //
+// Put is Alloc to Release of a block that was just written.
+//
 // A block for which no room can be made (larger than a shard's share, or everything is held) lives on the Go heap, is
 // never found, and is gone when released. An open table holds its top index from Alloc to its end without Publish, so that
 // this memory is counted too.

@@ -14,8 +14,8 @@ const (
 	maxUnits = 1 << 32
 
 	minPage = 4 << 10
-	// maxPage bounds what the last page of a table wastes.
-	maxPage = 1 << 20
+	// maxPage bounds what the last page of a table wastes. It is the size of a huge page of most processors.
+	maxPage = 2 << 20
 )
 
 // arena hands out pointer-free memory that is addressed by refs. Page numbers are virtual: a record longer than a page
@@ -33,18 +33,23 @@ type arena struct {
 	limit    uint32 // the end of the current page
 	used     atomic.Int64
 	pageSize int
-	offHeap  bool
-	mapped   [][]byte // what is to be unmapped in the end
+	pool     *Pool    // of a table outside the Go heap; else nil
+	mapped   [][]byte // what is to be unmapped in the end, or given to pool
 }
 
 // init prepares the arena for about size bytes. No page is made yet.
 func (a *arena) init(size int) {
-	want := min(max(size/64, minPage), maxPage)
-	a.pageSize = 1 << bits.Len(uint(want-1))
+	a.pageSize = pageSizeOf(size)
 	a.shift = uint(bits.TrailingZeros(uint(a.pageSize / unit)))
 	a.mask = uint32(a.pageSize/unit - 1)
 	pages := make([]unsafe.Pointer, max(8, 2*size/a.pageSize))
 	a.pages.Store(&pages)
+}
+
+// pageSizeOf is the page size of a table for about size bytes.
+func pageSizeOf(size int) int {
+	want := min(max(size/32, minPage), maxPage)
+	return 1 << bits.Len(uint(want-1))
 }
 
 // at returns the address of a record.
@@ -73,8 +78,15 @@ func (a *arena) alloc(n int) (ref, unsafe.Pointer) {
 
 // memory returns zeroed memory of that many units.
 func (a *arena) memory(units int) unsafe.Pointer {
-	if a.offHeap {
-		if b := mapPage(units * unit); b != nil {
+	if a.pool != nil {
+		var b []byte
+		if units*unit == a.pageSize {
+			b = a.pool.take()
+		}
+		if b == nil {
+			b = mapPage(units * unit)
+		}
+		if b != nil {
 			a.mapped = append(a.mapped, b)
 			return unsafe.Pointer(unsafe.SliceData(b))
 		}
@@ -86,7 +98,9 @@ func (a *arena) memory(units int) unsafe.Pointer {
 func (a *arena) free() {
 	a.pages.Store(nil)
 	for _, b := range a.mapped {
-		unmapPage(b)
+		if len(b) != a.pageSize || !a.pool.give(b) {
+			unmapPage(b)
+		}
 	}
 	a.mapped = nil
 }

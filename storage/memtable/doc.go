@@ -27,7 +27,7 @@
 // Everything but the root lies in pages that hold no pointers: records point to each other by 32-bit references, which
 // count units of eight bytes. The garbage collector walks one pointer a page. A record larger than a quarter page may get
 // memory of its own size. Nothing is freed before the whole table is: by the collector, or by Free when the pages lie
-// outside the Go heap.
+// outside the Go heap. Free leaves them to a Pool, zeroed, for the tables to come.
 //
 // # Concurrency
 //

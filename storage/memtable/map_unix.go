@@ -10,6 +10,7 @@ func mapPage(n int) []byte {
 	if err != nil {
 		return nil
 	}
+	preferHugePages(b)
 	return b
 }
 

@@ -42,10 +42,10 @@ func New(size int) *Table {
 }
 
 // NewOffHeap is New for a table whose records lie outside the Go heap, where the collector's pace does not follow them. It
-// must be ended with Free.
-func NewOffHeap(size int) *Table {
+// must be ended with Free. Its pages come from the pool and go there, which is of tables of this size.
+func NewOffHeap(size int, pool *Pool) *Table {
 	t := New(size)
-	t.arena.offHeap = true
+	t.arena.pool = pool
 	return t
 }
 

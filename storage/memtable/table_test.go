@@ -170,7 +170,7 @@ func TestOlderRecordAfterNewer(t *testing.T) {
 
 func TestOffHeap(t *testing.T) {
 	r := rand.New(rand.NewPCG(6, 6))
-	table := NewOffHeap(1 << 20)
+	table := NewOffHeap(1<<20, new(Pool))
 	defer table.Free()
 	var model []record
 	for seq := range uint64(3000) {
@@ -187,7 +187,7 @@ func TestOffHeap(t *testing.T) {
 }
 
 func TestExpect(t *testing.T) {
-	table := NewOffHeap(1 << 20)
+	table := NewOffHeap(1<<20, new(Pool))
 	for i := range 66 {
 		prefix := uint64(1) << i >> 1
 		for _, p := range []uint64{prefix, prefix - 1, ^prefix} {

@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 
+	"kvstore/storage/cache"
 	"kvstore/storage/entry"
 	"kvstore/storage/vfs"
 )
@@ -33,6 +34,9 @@ type WriterOptions struct {
 	Compression string
 	// BloomBitsPerKey is the size of the filter; 0 is DefaultBloomBits, less than 0 is no filter.
 	BloomBitsPerKey int
+	// Cache, if it is not nil, gets the data blocks as they are written, of a file that it knows by FileNum.
+	Cache   *cache.Cache
+	FileNum uint64
 }
 
 // Writer writes one table. After an error from any method the file is of no use.
@@ -182,7 +186,11 @@ func (w *Writer) writeRanges() handle {
 // finishData writes the open data block.
 func (w *Writer) finishData() {
 	start := len(w.out)
-	w.pending = w.written(w.encoder.sealData(w.data.finish(w.out), start, w.offset))
+	out := w.data.finish(w.out)
+	if w.options.Cache != nil {
+		w.options.Cache.Put(w.options.FileNum, w.offset, out[start:])
+	}
+	w.pending = w.written(w.encoder.sealData(out, start, w.offset))
 	w.hasPending = true
 	w.data.reset()
 }
