@@ -37,9 +37,10 @@ var imports = map[string][]string{
 	"server/admin":   {},
 	"server/command": {"cluster", "cluster/coordinator", "cluster/ring", "cluster/version", "resp"},
 
-	"cluster": {"cluster/antientropy", "cluster/coordinator", "cluster/hint", "cluster/hlc", "cluster/membership", "cluster/replica", "cluster/ring", "cluster/rpc", "cluster/version", "cluster/wire",
+	"cluster": {"cluster/antientropy", "cluster/consensus", "cluster/coordinator", "cluster/hint", "cluster/hlc", "cluster/membership", "cluster/replica", "cluster/ring", "cluster/rpc", "cluster/version", "cluster/wire",
 		"storage", "storage/corrupt", "storage/key", "storage/vfs"},
 	"cluster/antientropy": {"cluster/hlc", "cluster/replica", "cluster/ring", "cluster/version", "storage/key"},
+	"cluster/consensus":   {"cluster/ring"},
 	"cluster/coordinator": {"cluster/hlc", "cluster/replica", "cluster/ring", "cluster/version", "cluster/wire"},
 	"cluster/hint":        {"cluster/replica", "cluster/ring", "storage/key"},
 	"cluster/hlc":         {},
