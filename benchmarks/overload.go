@@ -73,8 +73,10 @@ func (b *bench) overloadNodes(ctx context.Context, count int) (line []string, er
 		return nil, err
 	}
 	b.say("overload: %s offered to %d nodes", thousands(overloadTimes*peak.completed()), count)
+	profiled := make(chan error, 1) // sent once by the goroutine below
+	go func() { profiled <- b.profileFlood(ctx, nodes) }()
 	over, err := offer(ctx, nodes, flood, overloadTimes*peak.completed())
-	if err != nil {
+	if err := errors.Join(err, <-profiled); err != nil {
 		return nil, err
 	}
 	after, err := offer(ctx, nodes, quiet, 0)

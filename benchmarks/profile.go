@@ -44,6 +44,19 @@ func (b *bench) profile(ctx context.Context, part string, t target, w workload) 
 	return errors.Join(err, <-finished, heap("heap-after"))
 }
 
+// profileFlood writes profiles of nodes that are offered too much, if -profile asks for them.
+func (b *bench) profileFlood(ctx context.Context, nodes []*node) error {
+	if b.profiles == "" {
+		return nil
+	}
+	if err := os.MkdirAll(b.profiles, 0o755); err != nil {
+		return fmt.Errorf("make the directory of profiles: %w", err)
+	}
+	return saveAll(ctx, nodes, fmt.Sprintf("/debug/pprof/profile?seconds=%d", int(profileTime.Seconds())), func(i int) string {
+		return filepath.Join(b.profiles, fmt.Sprintf("overload%d-n%d.cpu.pprof", len(nodes), i+1))
+	})
+}
+
 // lastRate is the throughput of the last run of w on t.
 func (b *bench) lastRate(part string, t target, w workload) (rate float64) {
 	for _, r := range b.runs {

@@ -398,6 +398,9 @@ func (n *Node) Ready() error {
 // Submit starts a request on one key; see coordinator.Request.
 func (n *Node) Submit(r *coordinator.Request) { n.coord.Submit(r) }
 
+// Busy reports whether so many requests are under way that more at once bring nothing.
+func (n *Node) Busy() bool { return n.coord.Busy() }
+
 // EndTurn ends a turn: false when replies have to wait for OnCommitted.
 func (n *Node) EndTurn() bool {
 	committed := n.turns.end()

@@ -32,7 +32,8 @@
 // # Limits
 //
 // Input over the guard's limits is a protocol error. A session stops
-// dispatching while MaxParked commands are parked or more than OutputPause
+// dispatching while MaxParked commands are parked (busyParked while the cluster is
+// busy) or more than OutputPause
 // bytes are unread by the client, and stops reading when input piles up
 // behind that. A client that reads nothing for resp.StuckTime, or leaves more
 // than OutputLimit bytes unread, loses its connection. Over MaxClients nobody

@@ -21,6 +21,7 @@ import (
 const (
 	DefaultMaxClients  = 10_000   // as Redis
 	DefaultMaxParked   = 1024     // about what one round trip between nodes can hold
+	busyParked         = 32       // and while the cluster is busy; more than it takes to keep it so
 	DefaultOutputPause = 1 << 20  // keeps a fast reader busy, a slow one cheap
 	DefaultOutputLimit = 32 << 20 // Redis's soft limit for replicas
 	DefaultWorkers     = 32
@@ -85,6 +86,7 @@ type Server struct {
 	table   *command.Table
 	stats   *command.Stats
 	cluster command.Keyspace
+	busy    func() bool  // the cluster's
 	seed    maphash.Seed // of the hashes that tell a connection's keys apart
 
 	sockets *resp.Sockets
@@ -114,7 +116,7 @@ func New(o Options) (*Server, error) {
 		return nil, errors.New("make a server: Env.Cluster is missing")
 	}
 	o = o.withDefaults()
-	s := &Server{options: o, env: o.Env, cluster: o.Env.Cluster, seed: maphash.MakeSeed(), sessions: map[uint64]*session{}}
+	s := &Server{options: o, env: o.Env, cluster: o.Env.Cluster, busy: func() bool { return false }, seed: maphash.MakeSeed(), sessions: map[uint64]*session{}}
 	if s.env.Table == nil {
 		s.env.Table = command.NewTable()
 	}
@@ -135,8 +137,15 @@ func New(o Options) (*Server, error) {
 // does not has loops woken at the first.
 type batches interface{ AfterTurn(fn func()) }
 
+// busies is a cluster that says when so much is under way that connections had better
+// keep what they have not begun. One that does not is never busy.
+type busies interface{ Busy() bool }
+
 // Start begins to serve.
 func (s *Server) Start() error {
+	if c, ok := s.cluster.(busies); ok {
+		s.busy = c.Busy
+	}
 	if c, ok := s.cluster.(batches); ok {
 		s.batched = true
 		c.AfterTurn(s.batch.End)

@@ -24,13 +24,14 @@ type session struct {
 	ctx    command.Ctx
 	args   [][]byte // storage for the arguments of the command being run
 
-	in       *buffer // received and not yet run; nil when there is nothing
+	in       *buffer // received and not yet run, but for its first begun bytes; nil when there is nothing
+	begun    int     // less than half of it
 	out      *buffer // replies in order, not yet handed to conn; nil when there is nothing
 	sealed   int     // how much of out may be sent
 	pipeline pipeline
 
 	stalled bool // the next command waits for one that is parked, or for the client to read
-	crammed bool // and that because MaxParked were parked
+	crammed int  // and that because so many were parked as may be; else 0
 	paused  bool // reading is stopped
 	waiting bool // a worker runs a command
 	ended   bool // the client sends no more
@@ -80,7 +81,7 @@ func (s *session) Receive(in []byte) {
 		s.in.b = append(s.in.b, in...)
 		s.advance()
 	}
-	if !s.stalled && s.in != nil && len(s.in.b) > uncounted && s.server.full() {
+	if !s.stalled && s.unbegun() > uncounted && s.server.full() {
 		// The rest of the command is not wanted, so there is no command after it.
 		s.reject([]byte(overloadedReply))
 		s.finish()
@@ -97,18 +98,31 @@ func (s *session) advance() {
 	if s.in == nil || s.ending {
 		return
 	}
-	used := s.pump(s.in.b)
-	left := copy(s.in.b, s.in.b[used:])
-	s.in.b = s.in.b[:left]
-	if left == 0 || s.ending {
+	s.begun += s.pump(s.in.b[s.begun:])
+	if s.begun == len(s.in.b) || s.ending {
 		s.server.pools.freeBuffer(s.in)
-		s.in = nil
+		s.in, s.begun = nil, 0
+		return
 	}
+	// The rest moves only when it is the smaller half: few commands may be taken up
+	// each time, and much may wait behind them.
+	if 2*s.begun >= len(s.in.b) {
+		s.in.b = s.in.b[:copy(s.in.b, s.in.b[s.begun:])]
+		s.begun = 0
+	}
+}
+
+// unbegun is how many bytes wait to be run.
+func (s *session) unbegun() int {
+	if s.in == nil {
+		return 0
+	}
+	return len(s.in.b) - s.begun
 }
 
 // throttle stops reading while input piles up behind a command that waits.
 func (s *session) throttle() {
-	full := s.stalled && s.in != nil && len(s.in.b) > keptInput
+	full := s.stalled && s.unbegun() > keptInput
 	if full && !s.paused {
 		s.paused = true
 		s.conn.Pause()
@@ -121,11 +135,14 @@ func (s *session) throttle() {
 // pump dispatches the commands in until one must wait or none is whole, and
 // returns how many bytes it has used.
 func (s *session) pump(in []byte) (used int) {
-	s.stalled, s.crammed = false, false
+	s.stalled, s.crammed = false, 0
 	largest := 0
 	for used < len(in) && !s.ending {
 		if s.mustWait() {
-			s.stalled, s.crammed = true, s.pipeline.len() >= s.server.options.MaxParked
+			s.stalled = true
+			if s.full() {
+				s.crammed = s.pipeline.len()
+			}
 			break
 		}
 		args, n, err := s.guard.Next(in[used:], s.args[:0])
@@ -163,7 +180,15 @@ func (s *session) dropArgs(n int) {
 
 // mustWait reports whether nothing can be dispatched whatever it is.
 func (s *session) mustWait() bool {
-	return s.waiting || s.pipeline.len() >= s.server.options.MaxParked || s.unread() > s.server.options.OutputPause
+	return s.waiting || s.full() || s.unread() > s.server.options.OutputPause
+}
+
+// full reports whether as many commands are parked as may be. While the cluster is
+// busy that is fewer: what waits in the client's socket has cost nothing yet, and what
+// is taken up only makes everything later, until some of it has to be refused.
+func (s *session) full() bool {
+	n := s.pipeline.len()
+	return n >= min(busyParked, s.server.options.MaxParked) && (n >= s.server.options.MaxParked || s.server.busy())
 }
 
 // unread is how much of the output the client has not taken, with replies that wait
@@ -184,7 +209,7 @@ func (s *session) resume() {
 	}
 	// A full pipeline goes on when half of it is free: to take up one command after
 	// each reply would move the rest of the input each time.
-	if s.stalled && !s.mustWait() && (!s.crammed || 2*s.pipeline.len() <= s.server.options.MaxParked) {
+	if s.stalled && !s.mustWait() && (s.crammed == 0 || 2*s.pipeline.len() <= s.crammed) {
 		s.advance()
 		s.throttle()
 	}
@@ -286,7 +311,7 @@ func (s *session) Closed(err error) {
 	s.publishCounters()
 	s.count(0)
 	s.pipeline.cancel()
-	s.in, s.out, s.args = nil, nil, nil
+	s.in, s.begun, s.out, s.args = nil, 0, nil, nil
 	s.server.forget(s)
 }
 
@@ -294,10 +319,7 @@ func (s *session) Closed(err error) {
 func (s *session) publish() {
 	s.publishCounters()
 	s.Commands, s.TotalIn, s.TotalOut = s.ran, s.received, s.sent
-	s.QueryBytes = 0
-	if s.in != nil {
-		s.QueryBytes = len(s.in.b)
-	}
+	s.QueryBytes = s.unbegun()
 	s.OutputBytes = s.unread()
 	s.count(s.QueryBytes + s.OutputBytes)
 	s.mu.Lock()

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math/rand/v2"
 	"net"
+	"strconv"
 	"strings"
 	"testing"
 
@@ -347,6 +348,41 @@ func TestEndedWhileParked(t *testing.T) {
 	_, idle := open(t, newFake(), Options{})
 	if idle.session.Ended(); !idle.closing {
 		t.Error("a connection that waits for nothing stays open")
+	}
+}
+
+// TestFewAreParkedWhileBusy: a client that does not wait for its replies has few
+// commands under way while the cluster is busy, and keeps the rest; all are answered.
+func TestFewAreParkedWhileBusy(t *testing.T) {
+	f := newFake()
+	f.hold = func(*coordinator.Request) bool { return true }
+	s, p := open(t, f, Options{})
+	busy := true
+	s.busy = func() bool { return busy }
+	const many = 300
+	var all, want string
+	for i := range many {
+		all += cmd("SET", "k"+strconv.Itoa(i), "v")
+		want += "+OK\r\n"
+	}
+	if got := p.send(all); got != "" || len(f.held) != busyParked {
+		t.Fatalf("%d under way, replies %q", len(f.held), got)
+	}
+	var got string
+	for range busyParked / 2 {
+		f.release(0)
+		got += p.take()
+	}
+	if len(f.held) != busyParked {
+		t.Fatalf("%d under way after half of them were answered", len(f.held))
+	}
+	busy = false
+	for len(f.held) > 0 {
+		f.release(0)
+		got += p.take()
+	}
+	if got != want {
+		t.Fatalf("replies %q", got)
 	}
 }
 

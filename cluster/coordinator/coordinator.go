@@ -286,6 +286,10 @@ func (c *Coordinator) Unserved() (n int) {
 // Waiting returns how many requests wait for other nodes.
 func (c *Coordinator) Waiting() int { return c.pending.count() }
 
+// Busy reports whether so many requests wait for other nodes that more of them at once
+// bring nothing.
+func (c *Coordinator) Busy() bool { return c.pending.busy.Load() }
+
 // wake passes an alarm on to the waiter, if it still waits.
 func (c *Coordinator) wake(id uint64, why alarm) {
 	if w := c.pending.find(id); w != nil {

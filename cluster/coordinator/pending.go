@@ -33,7 +33,12 @@ const (
 // this node's clients are refused, at once. What other nodes forward was let in
 // there. Fewer than lateAbove are tens of milliseconds of work, and if they are
 // late it is not for their number. One in lateSample is timed.
+//
+// From busyAbove on connections with many commands keep what they have not begun: it
+// costs nothing in a socket. So refusals, which cost a third of a request, are for
+// crowds of connections, and not for a few that do not wait for their replies.
 const (
+	busyAbove  = 512
 	lateAfter  = 100 * time.Millisecond
 	lateAbove  = 2048
 	lateSample = 64
@@ -52,8 +57,8 @@ type pending struct {
 	over  bool          // guarded by mu: nothing more may wait
 	took  time.Duration // guarded by mu: by requests that have ended lately
 	// full says that too much waits for anything new to begin, late that nothing new
-	// of this node's clients is to; they change under mu.
-	full, late atomic.Bool
+	// of this node's clients is to, busy that many are under way; they change under mu.
+	full, late, busy atomic.Bool
 }
 
 type slot struct {
@@ -151,6 +156,9 @@ func (p *pending) changed(bytes int) {
 	full := p.bytes >= maxPendingBytes || n >= maxPending
 	if full != p.full.Load() {
 		p.full.Store(full)
+	}
+	if busy := n > busyAbove; busy != p.busy.Load() {
+		p.busy.Store(busy)
 	}
 	if late := full || n > lateAbove && p.took > lateAfter; late != p.late.Load() {
 		p.late.Store(late)
