@@ -31,6 +31,7 @@ func (n *Node) keepSystem() {
 	for {
 		select {
 		case <-n.damage:
+			n.entropy.Damaged()
 			if err := n.giveUpSystem(); err != nil {
 				n.log.Error().Err(err).Msg("what was lost of the node's own records cannot be given up yet")
 			}

@@ -303,7 +303,7 @@ func (n *Node) connect() error {
 	}
 	n.gossip, err = membership.Start(membership.Options{
 		Self: n.meta(), Label: n.o.ClusterName, Secret: n.o.Secret, Bind: n.o.Gossip,
-		Transport: n.o.GossipTransport, Seeds: seeds, Events: (*events)(n), Logger: n.log,
+		Transport: n.o.GossipTransport, Stretch: n.o.GossipStretch, Seeds: seeds, Events: (*events)(n), Logger: n.log,
 	})
 	if err != nil {
 		return err
@@ -352,8 +352,8 @@ func (n *Node) epoch() ring.Epoch {
 
 // keepClock keeps the clock's bound ahead of its use.
 func (n *Node) keepClock() {
-	every := time.NewTicker(hlc.DefaultWindow / 8)
-	defer every.Stop()
+	low := time.NewTimer(0)
+	defer low.Stop()
 	failing := false
 	for {
 		err := n.clock.Extend()
@@ -361,11 +361,12 @@ func (n *Node) keepClock() {
 			n.log.Error().Err(err).Msg("the clock's bound cannot be written")
 		}
 		failing = err != nil
+		low.Reset(n.clock.UntilLow() + hlc.DefaultWindow/16)
 		select {
 		case <-n.ctx.Done():
 			return
 		case <-n.clock.Wanted():
-		case <-every.C:
+		case <-low.C:
 		}
 	}
 }

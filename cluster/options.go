@@ -58,6 +58,8 @@ type Options struct {
 	Transport func(h rpc.Handler, o rpc.Options) (Transport, error)
 	// GossipTransport, when set, carries gossip instead of UDP and TCP.
 	GossipTransport memberlist.Transport
+	// GossipStretch makes gossip so many times slower; see membership.Options.
+	GossipStretch int
 	// BootID, when set, replaces the operating system's: a new one after an
 	// unclean end means that what was not flushed is lost.
 	BootID string

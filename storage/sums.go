@@ -83,11 +83,28 @@ func (d *DB) Sum(lo, hi uint32) uint64 {
 	total := uint64(0)
 	for lo, hi = min(lo, SumLeaves), min(hi, SumLeaves); lo < hi; {
 		n := min(hi-lo, sum.PageLeaves-lo%sum.PageLeaves)
+		if n == sum.PageLeaves {
+			total ^= d.totalNow(int(lo / sum.PageLeaves))
+			lo += n
+			continue
+		}
 		d.sumsNow(part[:n], lo)
 		for _, x := range part[:n] {
 			total ^= x
 		}
 		lo += n
+	}
+	return total
+}
+
+// totalNow returns the XOR of the sums of a page's leaves.
+func (d *DB) totalNow(page int) uint64 {
+	d.mu.Lock()
+	defer d.mu.Unlock()
+	total := d.sums.flushed.Total(page)
+	for _, m := range d.sums.layers {
+		m.settle()
+		total ^= m.delta.Total(page)
 	}
 	return total
 }

@@ -23,10 +23,15 @@ const (
 // runFill fills copies that lack what they once held.
 func (k *Keeper) runFill() {
 	for wait := fillAgain; k.rest(wakeFill, wait); {
-		k.findLost()
+		damaged := k.findLost()
 		filling := k.fillingNow()
-		if wait = min(2*wait, fillSeldom); len(filling) == 0 {
+		switch {
+		case len(filling) > 0:
+			wait = min(2*wait, fillSeldom)
+		case damaged:
 			wait = fillAgain
+		default:
+			wait = fillSeldom // whoever finds something to do wakes it
 		}
 		var wg sync.WaitGroup
 		slots := make(chan struct{}, atOnce)
@@ -137,11 +142,12 @@ func (k *Keeper) fillStates(ctx context.Context, r *ring.Ring, n ring.Partition)
 }
 
 // findLost begins to fill partitions of which damage has cost records, once enough
-// other replicas can be reached: until then the copy answers what it still can.
-func (k *Keeper) findLost() {
+// other replicas can be reached: until then the copy answers what it still can. It
+// reports whether there is damage at all.
+func (k *Keeper) findLost() (damaged bool) {
 	r := k.o.Ring()
-	if r == nil {
-		return
+	if r == nil || len(k.o.Store.Lost(leafRange{0, Leaves}.tokens().bounds())) == 0 {
+		return false
 	}
 	for p := range r.Q {
 		n := ring.Partition(p)
@@ -162,7 +168,12 @@ func (k *Keeper) findLost() {
 			k.note(n, err)
 		}
 	}
+	return true
 }
+
+// Damaged says that records were found to be lost; see Store.Lost. They are looked
+// for soon.
+func (k *Keeper) Damaged() { k.rouse(wakeFill) }
 
 // lost returns the ranges of a partition of which records are lost, widened to
 // whole tokens.

@@ -242,9 +242,16 @@ func (c *Clock) more(next uint64) error {
 func (c *Clock) Wanted() <-chan struct{} { return c.wanted }
 
 // Low reports whether less than half a window is left, and it is time
-// for Extend. It is cheap enough for a ticker of a fraction of the window.
+// for Extend.
 func (c *Clock) Low() bool {
 	return c.bound.Load() < uint64(c.ahead(c.reach()/2))
+}
+
+// UntilLow returns how long until Low says so, if time goes on as it does. A remote
+// clock can make it sooner, by no more than MaxAhead.
+func (c *Clock) UntilLow() time.Duration {
+	left := Timestamp(c.bound.Load()).Millis() - c.ahead(c.reach()/2).Millis()
+	return time.Duration(min(max(left, 0), c.reach().Milliseconds())) * time.Millisecond
 }
 
 // Extend reserves the next window, if less than half of one is left.

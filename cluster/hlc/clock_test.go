@@ -237,14 +237,12 @@ func TestAKeptClockWaitsForNoDisk(t *testing.T) {
 		quit := make(chan struct{})
 		var keeper sync.WaitGroup
 		keeper.Go(func() {
-			every := time.NewTicker(DefaultWindow / 8)
-			defer every.Stop()
 			for {
 				select {
 				case <-quit:
 					return
 				case <-c.Wanted():
-				case <-every.C:
+				case <-time.After(c.UntilLow() + DefaultWindow/16):
 				}
 				_ = c.Extend()
 			}

@@ -68,6 +68,8 @@ type Options struct {
 	Advertise string
 	// Transport replaces the network. Bind then only counts as what is advertised.
 	Transport memberlist.Transport
+	// Stretch makes the pace of gossip so many times slower; 0 is 1. A simulation of many minutes saves most of its work.
+	Stretch int
 	// Seeds are gossip addresses asked to join again and again until one has answered. Start does not wait for it.
 	Seeds  []string
 	Events Events
@@ -111,9 +113,10 @@ func Start(o Options) (*Members, error) {
 	logger := log.New(&logWriter{log: o.Logger, now: time.Now}, "", 0)
 	c := memberlist.DefaultLANConfig()
 	c.Name, c.Label, c.SecretKey, c.Logger = o.Self.NodeID.String(), o.Label, key, logger
-	c.ProbeInterval, c.ProbeTimeout = probeInterval, probeTimeout
+	stretch := time.Duration(max(o.Stretch, 1))
+	c.ProbeInterval, c.ProbeTimeout = stretch*probeInterval, stretch*probeTimeout
 	c.SuspicionMult, c.SuspicionMaxTimeoutMult = suspicionMult, unconfirmedMult
-	c.GossipInterval, c.RetransmitMult, c.PushPullInterval = gossipInterval, retransmitMult, syncInterval
+	c.GossipInterval, c.RetransmitMult, c.PushPullInterval = stretch*gossipInterval, retransmitMult, stretch*syncInterval
 	c.TCPTimeout, c.DeadNodeReclaimTime = streamTimeout, reclaimAfter
 	c.EnableCompression = false // what is said is small, and compressing costs more than sending
 	if err := bind(c, &o, logger); err != nil {

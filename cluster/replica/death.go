@@ -92,9 +92,12 @@ func (d *deaths) note(slot ring.Slot, dot version.Dot, kind version.Kind, deadli
 func (r *Replica) Collect(first, last ring.Slot, pace func(bytes int) bool) (removed int, err error) {
 	for s := int(first); s <= int(last); s++ {
 		slot := ring.Slot(s)
-		h := hlc.Timestamp(r.deaths.horizon[slot].Load())
 		soonest := r.deaths.soonest[slot].Load()
-		if h == 0 || soonest == 0 || soonest > h.Millis() {
+		if soonest == 0 {
+			continue
+		}
+		h := hlc.Timestamp(r.deaths.horizon[slot].Load())
+		if h == 0 || soonest > h.Millis() {
 			continue
 		}
 		// What is written from here on notes itself; what stays is noted below.

@@ -21,6 +21,8 @@ const (
 // Leaves has an XOR for each leaf. The zero Leaves has zeros.
 type Leaves struct {
 	pages [Pages]*page
+	// totals are the XORs of each page's leaves.
+	totals [Pages]uint64
 }
 
 type page [PageLeaves]uint64
@@ -32,6 +34,7 @@ func (l *Leaves) Xor(leaf uint32, delta uint64) {
 		p = l.grow(leaf >> pageBits)
 	}
 	p[leaf%PageLeaves] ^= delta
+	l.totals[leaf>>pageBits] ^= delta
 }
 
 func (l *Leaves) grow(at uint32) *page {
@@ -47,6 +50,9 @@ func (l *Leaves) At(leaf uint32) uint64 {
 	}
 	return 0
 }
+
+// Total returns the XOR of all leaves of a page.
+func (l *Leaves) Total(at int) uint64 { return l.totals[at] }
 
 // XorInto changes dst, the XORs of the leaves from lo on, by those of l. They must be of one page.
 func (l *Leaves) XorInto(dst []uint64, lo uint32) {
@@ -67,6 +73,7 @@ func (l *Leaves) Add(o *Leaves) {
 	for i, p := range o.pages {
 		if p != nil {
 			l.addPage(i, p)
+			l.totals[i] ^= o.totals[i]
 		}
 	}
 }
@@ -77,7 +84,8 @@ func (l *Leaves) Take(o *Leaves, at int) bool {
 	if p == nil {
 		return false
 	}
-	o.pages[at] = nil
+	l.totals[at] ^= o.totals[at]
+	o.pages[at], o.totals[at] = nil, 0
 	if l.pages[at] == nil {
 		l.pages[at] = p
 	} else {

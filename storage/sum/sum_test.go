@@ -41,9 +41,16 @@ func TestLeavesAgainstModel(t *testing.T) {
 		for lo := uint32(0); lo < Count; lo += PageLeaves {
 			clear(got)
 			back.XorInto(got, lo)
+			total := uint64(0)
 			for i, want := range model[lo : lo+PageLeaves] {
+				total ^= want
 				if leaf := lo + uint32(i); got[i] != want || a.At(leaf) != want || both.At(leaf) != want {
 					t.Fatalf("leaf %d is %x, %x or %x, want %x", leaf, got[i], a.At(leaf), both.At(leaf), want)
+				}
+			}
+			for _, l := range []*Leaves{back, &a, &both} {
+				if page := int(lo / PageLeaves); l.Total(page) != total {
+					t.Fatalf("page %d is %x in all, want %x", page, l.Total(page), total)
 				}
 			}
 		}

@@ -19,8 +19,10 @@
 //
 // A seed decides a Plan: more than ten minutes, in which the clients work for a few
 // rounds, with faults striking around each, and now and then one that lasts for
-// minutes. What is quiet costs little: ten minutes without work are a third of a
-// second. Then all faults end. Hints must be delivered, the replicas must become
+// minutes. What is quiet costs little: ten minutes without work are a tenth of a
+// second. Most of that would be gossip, so in seven of eight seeds it is several times
+// slower than a server's; the connections still tell who can be reached. Then all
+// faults end. Hints must be delivered, the replicas must become
 // level and every partition settled by their comparing, while nobody reads; then the
 // machines stop. Every minute, and at the end, all disks are looked at (look.go).
 //

@@ -195,8 +195,20 @@ func (r *Result) Summary() string {
 		outcomes[o.Outcome]++
 		took = max(took, o.Done)
 	}
-	return fmt.Sprintf("%d operations in %v: %d acknowledged, %d unknown, %d refused; %d versions, %d losses of power; %v",
-		len(r.History), took.Round(time.Millisecond), outcomes[Acknowledged], outcomes[Unknown], outcomes[Refused], len(r.Dots), r.Lost, r.Metrics)
+	return fmt.Sprintf("%d operations in %v: %d acknowledged, %d unknown, %d refused; %d versions, %d losses of power; %v; %v",
+		len(r.History), took.Round(time.Millisecond), outcomes[Acknowledged], outcomes[Unknown], outcomes[Refused], len(r.Dots), r.Lost, r.faults(), r.Metrics)
+}
+
+// faults says how often each fault happened.
+func (r *Result) faults() string {
+	total, text := 0, ""
+	for f, n := range r.Struck {
+		if n > 0 {
+			text += fmt.Sprintf(", %v %d", Fault(f), n)
+		}
+		total += n
+	}
+	return fmt.Sprintf("%d faults%s", total, text)
 }
 
 // keys returns the keys of the history.

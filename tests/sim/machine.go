@@ -76,6 +76,7 @@ func (m *machine) options(p *process) cluster.Options {
 		Repair:          cluster.Repair{Period: w.c.Period, Delay: w.c.Delay},
 		HintBytes:       w.c.HintBytes,
 		GossipTransport: p.gossip,
+		GossipStretch:   w.c.Stretch,
 		BootID:          fmt.Sprintf("boot-%d", m.boots),
 		Now:             func() time.Time { return time.Now().Add(m.skew) },
 		Mended:          w.mended,

@@ -100,8 +100,9 @@ func (n *Network) Ping(over func() bool) {
 	}
 	var pongs []pong
 	n.mu.Lock()
-	for _, t := range n.sorted() {
-		for _, other := range n.sorted() {
+	all := n.sorted()
+	for _, t := range all {
+		for _, other := range all {
 			if s := t.sending[other.id]; s != nil && !s.over && n.connectable(t, other) {
 				took := 600*time.Microsecond + 2*(n.slow[t.machine]+n.slow[other.machine])
 				pongs = append(pongs, pong{t, other.id, took})

@@ -206,11 +206,14 @@ func FromSeed(seed uint64) Config {
 		Period: time.Minute + time.Duration(r.IntN(120))*time.Second, Delay: 20*time.Second + time.Duration(r.IntN(100))*time.Second,
 		Storage: storage.Options{
 			// Small, so that a few hundred writes flush, compact and miss the cache.
-			MemtableSize: int64(8<<10 + r.IntN(64<<10)), CacheSize: int64(r.IntN(2) * 32 << 10), TableSize: 8 << 10,
+			MemtableSize: int64(8<<10 + r.IntN(64<<10)), CacheSize: int64(64<<10 + r.IntN(2)*192<<10), TableSize: 8 << 10,
 			LevelSize: 32 << 10, L0Trigger: 2, BlockSize: 512, CompactionWorkers: 1, Compression: []string{"s2", "none"}[r.IntN(2)],
 		},
 	}
 	p.change(&c, r)
 	c.Plan = drawPlan(&c, r)
+	if r.IntN(8) > 0 {
+		c.Stretch = 4 + r.IntN(20)
+	}
 	return c
 }

@@ -39,6 +39,7 @@ type Config struct {
 	Period     time.Duration // within which every partition is compared
 	Delay      time.Duration // that tombstones are kept at least
 	HintBytes  int64         // that are kept for each machine that is away; 0: as a server has it
+	Stretch    int           // how many times slower gossip is than a server's; 0: not at all
 	Plan       Plan
 	Log        io.Writer // takes the nodes' logs; nil: none
 }
