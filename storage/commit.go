@@ -168,6 +168,9 @@ func (d *DB) writeBacklog() error {
 		d.reserve.spending.Store(false)
 		return d.refuse(err)
 	}
+	if d.hiding.Load() {
+		d.hiding.Store(false)
+	}
 	return nil
 }
 

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"bytes"
 	"errors"
 	"fmt"
 	"io"
@@ -37,6 +38,9 @@ type DB struct {
 	// visible is the last sequence number readers may see, written the last one handed to the kernel, durable the last
 	// one that survives a loss of power, be it in a log or in tables.
 	visible, written, durable atomic.Uint64
+	// hiding says that the log has not taken what memory holds: keys of which that is so cannot be read (see logged). It is
+	// set with refused, and ends when the log has all.
+	hiding atomic.Bool
 	// nextFile is the next unused file number.
 	nextFile atomic.Uint64
 
@@ -266,6 +270,9 @@ func (d *DB) Get(dst, key []byte) (value []byte, found bool, err error) {
 		return dst, false, ErrClosed
 	}
 	value, found, _, err = s.get(dst, key, d.visible.Load(), true)
+	if d.hiding.Load() && err == nil {
+		value, found, _, err = d.logged(s, len(dst), key, value, found, true)
+	}
 	s.release()
 	return value, found, err
 }
@@ -277,8 +284,28 @@ func (d *DB) TryGet(dst, key []byte) (value []byte, found, ready bool, err error
 		return dst, false, true, ErrClosed
 	}
 	value, found, ready, err = s.get(dst, key, d.visible.Load(), false)
+	if d.hiding.Load() && ready && err == nil {
+		value, found, ready, err = d.logged(s, len(dst), key, value, found, false)
+	}
 	s.release()
 	return value, found, ready, err
+}
+
+// logged is the rest of Get and TryGet while memory may hold what the log has not got. A key of which the log knows
+// another version is not read at all: the newest may vanish with the process, and who were told the one before could
+// write it again on top. value has what was read from its first bytes on.
+func (d *DB) logged(s *readState, first int, key, value []byte, found, wait bool) ([]byte, bool, bool, error) {
+	before, was, ready, err := s.get(nil, key, d.written.Load(), wait)
+	switch {
+	case err != nil || !ready:
+		return value[:first], false, ready, err
+	case was == found && bytes.Equal(before, value[first:]):
+		return value, found, true, nil
+	}
+	if err := d.WriteError(); err != nil {
+		return value[:first], false, true, fmt.Errorf("the newest version of the key is not in the log: %w", err)
+	}
+	return value, found, true, nil // it is now
 }
 
 // Expect says that a key that begins with this token will be read or written soon. It waits for nothing.
@@ -320,6 +347,7 @@ func (d *DB) refuseWith(refused error, forGood bool) error {
 			d.logger.Error().Err(refused).Msg("writes are refused")
 		}
 		d.refused, d.forGood = refused, forGood
+		d.hiding.Store(true)
 		d.owed.Store(0) // a write is refused at once
 		d.room.Broadcast()
 	}
