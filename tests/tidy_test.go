@@ -37,7 +37,7 @@ var imports = map[string][]string{
 	"server/admin":   {},
 	"server/command": {"cluster", "cluster/coordinator", "cluster/ring", "cluster/version", "resp"},
 
-	"cluster": {"cluster/antientropy", "cluster/consensus", "cluster/coordinator", "cluster/hint", "cluster/hlc", "cluster/membership", "cluster/replica", "cluster/ring", "cluster/rpc", "cluster/version", "cluster/wire",
+	"cluster": {"cluster/antientropy", "cluster/consensus", "cluster/coordinator", "cluster/hint", "cluster/hlc", "cluster/membership", "cluster/replica", "cluster/ring", "cluster/rpc", "cluster/transfer", "cluster/version", "cluster/wire",
 		"storage", "storage/corrupt", "storage/key", "storage/vfs"},
 	"cluster/antientropy": {"cluster/hlc", "cluster/replica", "cluster/ring", "cluster/version", "storage/key"},
 	"cluster/consensus":   {"cluster/ring"},
@@ -48,6 +48,7 @@ var imports = map[string][]string{
 	"cluster/replica":     {"cluster/hlc", "cluster/ring", "cluster/version", "storage/key", "storage/prefetch"},
 	"cluster/ring":        {},
 	"cluster/rpc":         {"cluster/ring", "cluster/wire"},
+	"cluster/transfer":    {"cluster/ring"},
 	"cluster/version":     {"cluster/hlc"},
 	"cluster/wire":        {"cluster/ring"},
 
