@@ -17,10 +17,11 @@ func (r *Ring) draft() *draft {
 			Q: r.Q, N: r.N, PerDC: slices.Clone(r.PerDC), Paused: r.Paused,
 			Members: slices.Clone(r.Members), Prev: r.Voters(), Gone: slices.Clone(r.Gone), Transfers: slices.Clone(r.Transfers),
 		},
-		lists: make([][]NodeID, r.Q),
 	}
-	for p := range d.lists {
-		d.lists[p] = slices.Clone(r.Replicas(Partition(p)))
+	ids := slices.Clone(r.ids)
+	for p := range r.Q {
+		from, to := r.starts[p], r.starts[p+1]
+		d.lists = append(d.lists, ids[from:to:to])
 	}
 	return d
 }

@@ -2,42 +2,6 @@ package ring
 
 import "math"
 
-// leastMoves is the exact answer to how many replicas must move from prev to a
-// table in which every node holds as much as in r and every partition is spread
-// by r's limits: a minimum-cost flow, in which a replica costs nothing where it
-// was before. It is far too slow for anything but a test.
-func leastMoves(prev, r *Ring) int {
-	c := newClaim(r, nil, nil)
-	var f flow
-	source, sink := f.node(), f.node()
-	nodes := make([]int, len(c.nodes))
-	for i := range c.nodes {
-		nodes[i] = f.node()
-		f.edge(nodes[i], sink, r.holdings(c.members[c.nodes[i].member].ID), 0)
-	}
-	for p := range Partition(r.Q) {
-		partition := f.node()
-		f.edge(source, partition, c.n, 0)
-		racks, dcs := make([]int, len(c.racks)), make([]int, len(c.dcs))
-		for dc := range c.dcs {
-			dcs[dc] = f.node()
-			f.edge(partition, dcs[dc], c.dcs[dc].limit, 0)
-		}
-		for rack := range c.racks {
-			racks[rack] = f.node()
-			f.edge(dcs[c.racks[rack].parent], racks[rack], c.racks[rack].limit, 0)
-		}
-		for i := range c.nodes {
-			cost := 1
-			if prev.Holds(p, c.members[c.nodes[i].member].ID) {
-				cost = 0
-			}
-			f.edge(racks[c.nodes[i].rack], nodes[i], 1, cost)
-		}
-	}
-	return f.cheapest(source, sink)
-}
-
 // flow is a network; each edge is followed by its reverse.
 type flow struct {
 	out          [][]int
@@ -56,11 +20,11 @@ func (f *flow) edge(from, to, capacity, cost int) {
 	}
 }
 
-// cheapest returns the cost of the cheapest greatest flow, by successive
-// shortest paths (Bellman-Ford with a queue).
+// cheapest returns the cost of the cheapest greatest flow: shortest paths by
+// Bellman-Ford with a queue, then all that flows along such, and so on.
 func (f *flow) cheapest(source, sink int) (cost int) {
 	for {
-		far, via, queued := make([]int, len(f.out)), make([]int, len(f.out)), make([]bool, len(f.out))
+		far, queued := make([]int, len(f.out)), make([]bool, len(f.out))
 		for i := range far {
 			far[i] = math.MaxInt
 		}
@@ -70,7 +34,7 @@ func (f *flow) cheapest(source, sink int) (cost int) {
 			queued[x] = false
 			for _, e := range f.out[x] {
 				if z := f.to[e]; f.cap[e] > 0 && far[x]+f.fee[e] < far[z] {
-					far[z], via[z] = far[x]+f.fee[e], e
+					far[z] = far[x] + f.fee[e]
 					if !queued[z] {
 						queued[z] = true
 						queue = append(queue, z)
@@ -81,10 +45,32 @@ func (f *flow) cheapest(source, sink int) (cost int) {
 		if far[sink] == math.MaxInt {
 			return cost
 		}
-		for x := sink; x != source; x = f.to[via[x]^1] {
-			f.cap[via[x]]--
-			f.cap[via[x]^1]++
+		for {
+			pushed := f.push(source, sink, math.MaxInt, far, make([]bool, len(f.out)))
+			if pushed == 0 {
+				break
+			}
+			cost += pushed * far[sink]
 		}
-		cost += far[sink]
 	}
+}
+
+// push sends what it can along one of the shortest paths.
+func (f *flow) push(x, sink, most int, far []int, seen []bool) int {
+	if x == sink {
+		return most
+	}
+	seen[x] = true
+	for _, e := range f.out[x] {
+		z := f.to[e]
+		if f.cap[e] == 0 || seen[z] || far[z] != far[x]+f.fee[e] {
+			continue
+		}
+		if pushed := f.push(z, sink, min(most, f.cap[e]), far, seen); pushed > 0 {
+			f.cap[e] -= pushed
+			f.cap[e^1] += pushed
+			return pushed
+		}
+	}
+	return 0
 }

@@ -82,10 +82,10 @@ func (m *Member) validate() error {
 		return fmt.Errorf("member %q has no id", m.Name)
 	}
 	if math.IsNaN(m.Weight) || m.Weight != 0 && (m.Weight < minWeight || m.Weight > MaxWeight) {
-		return fmt.Errorf("member %v: weight %v is neither 0 nor from %v to %v", m.ID, m.Weight, minWeight, MaxWeight)
+		return fmt.Errorf("member %s: weight %v is neither 0 nor from %v to %v", m.title(), m.Weight, minWeight, MaxWeight)
 	}
 	if m.State > Removed {
-		return fmt.Errorf("member %v: unknown state %d", m.ID, m.State)
+		return fmt.Errorf("member %s: unknown state %d", m.title(), m.State)
 	}
 	for _, text := range m.texts() {
 		if len(*text) > MaxText {

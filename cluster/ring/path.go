@@ -25,30 +25,78 @@ func (c *claim) findPath(starts []int, may func(p, x int) bool, goal func(int) b
 			}
 		}
 	}
-	by := make([]hop, len(c.nodes))
-	reached := make([]bool, len(c.nodes))
-	for _, x := range starts {
-		reached[x] = true
-	}
+	s := c.newSearch(starts)
 	for queue := slices.Clone(starts); len(queue) > 0; queue = queue[1:] {
 		x := queue[0]
-		for z := range c.nodes {
-			if reached[z] {
-				continue
+		for _, p := range holds[x] {
+			from := len(queue)
+			queue = s.reach(queue, p, x)
+			if at := slices.IndexFunc(queue[from:], goal); at >= 0 {
+				return traceBack(s.by, starts, queue[from+at])
 			}
-			at := slices.IndexFunc(holds[x], func(p int) bool { return c.allowed(p, x, z) })
-			if at < 0 {
-				continue
-			}
-			reached[z] = true
-			by[z] = hop{holds[x][at], x, z}
-			if goal(z) {
-				return traceBack(by, starts, z)
-			}
-			queue = append(queue, z)
 		}
 	}
 	return nil
+}
+
+// search is what a breadth-first search knows of the nodes.
+type search struct {
+	*claim
+	by      []hop   // how each node was reached
+	apart   [][]int // the nodes of each rack that were not reached yet
+	inRack  []int   // replicas of the partition looked at
+	inDC    []int
+	waiting int // nodes that were not reached yet
+}
+
+func (c *claim) newSearch(starts []int) *search {
+	s := &search{
+		claim: c, by: make([]hop, len(c.nodes)), waiting: len(c.nodes) - len(starts),
+		apart: make([][]int, len(c.racks)), inRack: make([]int, len(c.racks)), inDC: make([]int, len(c.dcs)),
+	}
+	begun := make([]bool, len(c.nodes))
+	for _, x := range starts {
+		begun[x] = true
+	}
+	for z := range c.nodes {
+		if rack := c.nodes[z].rack; !begun[z] {
+			s.apart[rack] = append(s.apart[rack], z)
+		}
+	}
+	return s
+}
+
+// reach appends to queue the nodes not reached yet that node x may hand partition
+// p to. It asks what allowed does, of all nodes at once.
+func (s *search) reach(queue []int, p, x int) []int {
+	if s.waiting == 0 {
+		return queue
+	}
+	count := func(by int) {
+		for _, y := range s.sets[p] {
+			if y != x {
+				s.inRack[s.nodes[y].rack] += by
+				s.inDC[s.nodes[y].dc] += by
+			}
+		}
+	}
+	count(1)
+	for rack, apart := range s.apart {
+		if len(apart) == 0 || s.inRack[rack] >= s.racks[rack].limit || s.inDC[s.racks[rack].parent] >= s.dcs[s.racks[rack].parent].limit {
+			continue
+		}
+		s.apart[rack] = slices.DeleteFunc(apart, func(z int) bool {
+			if slices.Contains(s.sets[p], z) {
+				return false
+			}
+			s.by[z] = hop{p, x, z}
+			queue = append(queue, z)
+			s.waiting--
+			return true
+		})
+	}
+	count(-1)
+	return queue
 }
 
 // traceBack returns the hops from a start to z.

@@ -154,7 +154,7 @@ func checkPerDC(n int, perDC []DCReplicas) error {
 	sum := 0
 	for i, dc := range perDC {
 		if i > 0 && perDC[i-1].DC >= dc.DC {
-			return fmt.Errorf("replicas of data centre %q are named twice or out of order", dc.DC)
+			return fmt.Errorf("replicas of data centre %q are named twice or not in order", dc.DC)
 		}
 		if dc.DC == "" || len(dc.DC) > MaxText || dc.N < 1 {
 			return fmt.Errorf("data centre %.20q with %d replicas: needs a name and at least 1; leave out the data centres that are to have none", dc.DC, dc.N)
