@@ -1,6 +1,7 @@
 package ring
 
 import (
+	"maps"
 	"math"
 	"slices"
 )
@@ -48,9 +49,7 @@ func fairnessOf(r *Ring) *fairness {
 		f.dcs = evenly(sizes, f.n)
 	}
 	for dc := range sizes {
-		for rack, limit := range evenly(f.in[dc], f.dcs[dc]) {
-			f.racks[rack] = limit
-		}
+		maps.Copy(f.racks, evenly(f.in[dc], f.dcs[dc]))
 	}
 	f.pour(len(asked) > 0)
 	return f
