@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"sync"
 	"time"
 
@@ -12,6 +13,7 @@ import (
 	"kvstore/cluster/membership"
 	"kvstore/cluster/replica"
 	"kvstore/cluster/ring"
+	"kvstore/cluster/version"
 	"kvstore/storage"
 )
 
@@ -176,7 +178,7 @@ func (n *Node) tellLost() {
 	n.handoff.mu.Unlock()
 	if lost > 0 {
 		n.log.Warn().Uint64("hints", lost).Int("partitions", marked).
-			Msg("hints were not kept, for their number or their age: what they stood for has to be found by comparing replicas")
+			Msg("hints were not kept, for their number, their age or a damaged copy: what they stood for has to be found by comparing replicas")
 	}
 }
 
@@ -277,8 +279,15 @@ func (n *Node) firstOf(id ring.NodeID) bool {
 // hintHost is the node as a Replayer sees it.
 type hintHost struct{ n *Node }
 
-// Read implements hint.Host.
-func (h hintHost) Read(of *hint.Hint) ([]byte, error) { return h.n.replica.Load(of.Key) }
+// Read implements hint.Host. A damaged copy of the node's own is refilled by the other replicas, and so is what the
+// engine finds damaged given up (giveUpForeign); what nobody would mend is a record of another's key that does not decode.
+func (h hintHost) Read(of *hint.Hint) ([]byte, error) {
+	object, err := h.n.replica.Load(of.Key)
+	if r := h.n.ring.Load(); errors.Is(err, version.ErrCorrupt) && r != nil && !r.Holds(r.PartitionOf(of.Key.Token), h.n.id.Node) {
+		return nil, fmt.Errorf("%w: %w", hint.ErrLost, err)
+	}
+	return object, err
+}
 
 // Holder implements hint.Host.
 func (h hintHost) Holder(of *hint.Hint) (to ring.NodeID, gone, ok bool) {
@@ -401,13 +410,17 @@ func (t *endTask) Key() replica.Key { return t.done.Key }
 // Keep implements replica.Task: it has borrowed nothing.
 func (t *endTask) Keep() {}
 
+// Mends implements replica.Mender: the hint of a damaged copy ends without it.
+func (t *endTask) Mends(err error) bool { return t.done.Lost && isDamage(err) }
+
 // Apply implements replica.Task. The last hint of a key takes a copy with it that
 // is none of this node's own.
 func (t *endTask) Apply(s *replica.Scratch) ([]byte, error) {
 	foreign := !t.ring.Holds(t.ring.PartitionOf(t.done.Key.Token), t.n.id.Node)
 	// A key that is written all the time is never what was sent. What came since
 	// without being missed by the target is no business of this hint.
-	if !bytes.Equal(s.Record(), t.done.Object) && (foreign || t.n.hints.Adds(t.done.Target) != t.done.Adds) {
+	// Nor can a damaged copy be what was sent; one that can be read is damaged no more.
+	if !bytes.Equal(s.Record(), t.done.Object) && (t.done.Lost || foreign || t.n.hints.Adds(t.done.Target) != t.done.Adds) {
 		t.stays = true
 		return nil, nil
 	}
@@ -427,7 +440,7 @@ func (t *endTask) Apply(s *replica.Scratch) ([]byte, error) {
 			}
 		}
 	}
-	s.Remove = foreign && s.Found
+	s.Remove = foreign && (s.Found || t.done.Lost)
 	s.Beside = t.n.hints.End(s.Beside, &t.done.Hint, !t.done.Gone)
 	t.counts = true
 	return nil, nil

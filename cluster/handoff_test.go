@@ -118,6 +118,36 @@ func TestACopyGoesWithItsLastHint(t *testing.T) {
 	}
 }
 
+// The hint of a copy that does not decode, of a key that is none of the node's own, ends: the partition is marked for
+// comparison, and the copy goes.
+func TestAHintOfADamagedCopyEnds(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	<-n.handoff.counted
+	r, k := amongFive(t, n)
+	p := r.PartitionOf(k.Token)
+	target := r.Replicas(p)[0]
+	n.standIn(t, r, k, target, n.object(t, "one"))
+	if _, err := n.db.Set(key.AppendUser(nil, uint64(k.Token), k.DB, k.Name), []byte("no object")); err != nil {
+		t.Fatal(err)
+	}
+	n.TakeMarked()
+	page, _, err := n.hints.Page(target, nil, 10)
+	if err != nil || len(page) != 1 {
+		t.Fatalf("%d hints, %v", len(page), err)
+	}
+	host := hintHost{n}
+	if _, err := host.Read(&page[0]); !errors.Is(err, hint.ErrLost) {
+		t.Fatalf("read: %v", err)
+	}
+	if ended, err := host.End([]hint.Done{{Hint: page[0], Gone: true, Lost: true}}); ended != 1 || err != nil {
+		t.Fatalf("%d ended, %v", ended, err)
+	}
+	if marked := n.TakeMarked(); !slices.Contains(marked, p) || n.holds(t, k) || len(n.hints.Targets()) != 0 {
+		t.Errorf("marked %v, holds %v, hints for %v", marked, n.holds(t, k), n.hints.Targets())
+	}
+}
+
 // object encodes a value as a write event of its own.
 func (n *Node) object(t *testing.T, name string) []byte {
 	t.Helper()

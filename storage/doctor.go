@@ -13,11 +13,7 @@ import (
 	"kvstore/storage/compaction"
 	"kvstore/storage/manifest"
 	"kvstore/storage/sstable"
-	"kvstore/storage/vfs"
 )
-
-// QuarantineName is the directory, in the engine's own, to which damaged files are moved. Nothing reads or removes them.
-const QuarantineName = "quarantine"
 
 // Damage is told of by Options.OnDamage.
 type Damage struct {
@@ -207,22 +203,6 @@ func (d *DB) mendTable(s *readState, t *table, level int) error {
 	}
 	d.tellDamage(t.Table, damage, walk.Lost)
 	return nil
-}
-
-// setAside gives a table's file a second name in the quarantine. That it cannot is logged: the file may be damaged in a
-// way that it cannot even be copied.
-func (d *DB) setAside(number uint64) {
-	dir := d.name(QuarantineName)
-	err := d.fs.MkdirAll(dir)
-	if err == nil {
-		err = vfs.LinkOrCopy(d.fs, d.name(tableName(number)), filepath.Join(dir, tableName(number)))
-	}
-	if err == nil {
-		err = d.fs.SyncDir(dir)
-	}
-	if err != nil {
-		d.logger.Warn().Err(err).Uint64("table", number).Msg("a damaged table cannot be kept aside")
-	}
 }
 
 // tellDamage logs, counts and reports what was lost of a table.

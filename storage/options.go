@@ -66,6 +66,8 @@ type Options struct {
 	// Reserve is the room that is kept on the disk for deletions, and for opening the engine, when the disk is full; at most
 	// an eighth of what is free when it is made. 0 keeps none.
 	Reserve int64
+	// MaxQuarantine is how many bytes of damaged tables are kept in the quarantine; the latest is, however large. 0 is 1 GiB.
+	MaxQuarantine int64
 	// OnDamage, when set, is told of tables that were found damaged, after the tree goes on without what is lost of them.
 	// It is called from Open and from one goroutine of the engine, and must not call the engine.
 	OnDamage func(Damage)
@@ -103,6 +105,7 @@ func (o *Options) EnsureDefaults() {
 	}
 	orDefault(&o.MemtableSize, 64<<20)
 	orDefault(&o.CacheSize, 256<<20)
+	orDefault(&o.MaxQuarantine, 1<<30)
 	orDefault(&o.MaxImmutable, 4)
 	orDefault(&o.BlockSize, 4<<10)
 	orDefault(&o.TableSize, min(32<<20, max(4<<20, o.MemtableSize/2)))

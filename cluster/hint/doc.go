@@ -27,8 +27,8 @@
 //   - What is counted is what is on disk: each Add and End changes the count by
 //     what its batch changes. Where that would need the disk (see Add) the target
 //     is counted again, from a snapshot.
-//   - A hint that could not be kept, or outlived its time, is counted as dropped
-//     and told of (Options.Dropped): comparing replicas has to find what it stood
+//   - A hint that could not be kept, outlived its time, or whose object is damaged
+//     (ErrLost), is counted as dropped and told of (Options.Dropped): comparing replicas has to find what it stood
 //     for. No write fails because of it, unless the copy was needed for its level.
 //
 // # Layout

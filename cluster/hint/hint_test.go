@@ -237,6 +237,7 @@ type host struct {
 	objects map[string]string // guarded by mu
 	got     map[string]string // guarded by mu: what targets hold
 	order   []ring.Token      // guarded by mu
+	damaged map[string]bool
 	refuse  func(name string) bool
 	fail    func() error
 	holder  func(h *Hint) (ring.NodeID, bool, bool)
@@ -247,6 +248,9 @@ type host struct {
 func (h *host) Read(of *Hint) ([]byte, error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
+	if h.damaged[string(of.Key.Name)] {
+		return nil, ErrLost
+	}
 	return []byte(h.objects[string(of.Key.Name)]), nil
 }
 
@@ -288,7 +292,7 @@ func (h *host) End(done []Done) (ended int, err error) {
 	h.mu.Lock()
 	defer h.mu.Unlock()
 	for i := range done {
-		if d := &done[i]; h.objects[string(d.Key.Name)] == string(d.Object) {
+		if d := &done[i]; d.Lost || h.objects[string(d.Key.Name)] == string(d.Object) {
 			h.m.store(h.s.End(nil, &d.Hint, !d.Gone))
 			ended++
 		}
@@ -331,6 +335,18 @@ func TestWhatIsRefusedStays(t *testing.T) {
 	h.refuse = nil
 	if ended, err := NewReplayer(h.s, h, 7).Pass(t.Context()); ended != 2 || err != nil || len(h.got) != 300 {
 		t.Errorf("%d ended, %v", ended, err)
+	}
+}
+
+// The hint of a damaged copy ends, is counted as dropped and told of; the others arrive.
+func TestAHintOfADamagedCopyEnds(t *testing.T) {
+	h := newHost(t, 300)
+	dropped := 0
+	h.s.o.Dropped = func(ring.NodeID, ring.Token) { dropped++ }
+	h.damaged = map[string]bool{"key0": true, "key77": true, "key299": true}
+	ended, err := NewReplayer(h.s, h, 7).Pass(t.Context())
+	if st := stat(h.s, 7); ended != 300 || err != nil || len(h.got) != 297 || st.Count != 0 || st.Dropped != 3 || dropped != 3 {
+		t.Fatalf("%d ended, %d arrived, %d told of, %+v: %v", ended, len(h.got), dropped, st, err)
 	}
 }
 

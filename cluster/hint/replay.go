@@ -2,6 +2,7 @@ package hint
 
 import (
 	"context"
+	"errors"
 	"sync"
 	"time"
 
@@ -11,7 +12,7 @@ import (
 // Host is the node that hints are kept at, as a Replayer uses it.
 type Host interface {
 	// Read returns the newest object of a key, encoded; empty when nothing is
-	// stored.
+	// stored. ErrLost says that what is stored is damaged, and nobody mends it here.
 	Read(h *Hint) (object []byte, err error)
 	// Holder returns who is to get the object of a hint: its target while that
 	// is a replica of the key. gone says that it is none any more, or has been
@@ -32,7 +33,12 @@ type Done struct {
 	Object []byte // as it was sent
 	Adds   uint64 // of the target (see Store.Adds), before it was read
 	Gone   bool   // it was not the target that got it
+	Lost   bool   // nobody did: the object is damaged
 }
+
+// ErrLost is the error of a copy that is damaged for good. Its hint ends and counts as dropped: the replicas of its
+// partition are compared, and nothing waits for what will never be read.
+var ErrLost = errors.New("the copy is damaged")
 
 const (
 	// maxItems and maxBatch bound a batch: enough to be worth a round trip and a
@@ -143,6 +149,11 @@ func (r *Replayer) fill(b *batch, page []Hint) []Hint {
 		}
 		adds := r.store.Adds(r.target)
 		object, err := r.host.Read(&h)
+		if errors.Is(err, ErrLost) {
+			b.done = append(b.done, Done{Hint: h, Adds: adds, Gone: true, Lost: true})
+			b.to = to
+			continue
+		}
 		if err != nil {
 			r.stays(h.Made, err)
 			continue
