@@ -12,6 +12,7 @@ const (
 	alarmTimeout alarm = iota // its time is over
 	alarmHedge                // an answer is late
 	alarmSilent               // an answer is so late that its node may be gone
+	alarmRing                 // there is a new ring, or another node may have got it
 )
 
 const (

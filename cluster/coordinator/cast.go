@@ -32,7 +32,7 @@ func (noHints) Undo(ring.NodeID) {}
 type cast struct {
 	// by is, for each place, 1 + the index of the stand-in among the partition's
 	// fallbacks; 0 is the replica itself.
-	by    [maxPlaces]uint8
+	by    [maxPlaces + 1]uint8
 	tried uint64 // fallbacks that act, or will not, by their index
 	any   bool   // somebody stands in
 }
@@ -61,7 +61,10 @@ func (v *view) fallbacksOf(p ring.Partition) []uint16 {
 	}
 	var list []uint16
 	for _, id := range v.ring.Fallbacks(p, nil) {
-		if i, found := v.ring.Index(id); found && len(list) < maxSet-v.places[p].n {
+		if v.placeOf(p, id) >= 0 {
+			continue // the partner acts already
+		}
+		if i, found := v.ring.Index(id); found && len(list) < maxSet-v.places[p].width() {
 			list = append(list, uint16(i))
 		}
 	}
@@ -92,7 +95,7 @@ func (v *view) reachOf(member uint16) Reach {
 // is any, one of the replica's data centre before others, and none of another one
 // when local. False when there is none left.
 func (v *view) standIn(p ring.Partition, place int, c *cast, local bool) bool {
-	home := v.ring.Members[v.ring.ReplicaIndexes(p)[place]].DC
+	home := v.ring.Members[v.lists[p][place]].DC
 	best, rank := -1, 0
 	for i, m := range v.fallbacksOf(p) {
 		reach, near := v.reachOf(m), v.ring.Members[m].DC == home
@@ -158,7 +161,7 @@ func (v *view) placeBy(p ring.Partition, id ring.NodeID, c *cast) int {
 	if place := v.placeOf(p, id); place >= 0 || !c.any {
 		return place
 	}
-	for place, f := range c.by[:v.places[p].n] {
+	for place, f := range c.by[:len(v.lists[p])] {
 		if f != 0 && v.ring.Members[v.fallbacksOf(p)[f-1]].ID == id {
 			return place
 		}

@@ -98,6 +98,8 @@ type talk struct {
 	nodes map[ring.NodeID]*talker
 	mu    sync.Mutex
 	queue []envelope // guarded by mu
+	// behind are nodes that have heard of a newer ring, each with the node that has it.
+	behind [][2]ring.NodeID // guarded by mu
 }
 
 type envelope struct {

@@ -179,17 +179,33 @@ func (c *Coordinator) SetTimeouts(read, write time.Duration) {
 func (c *Coordinator) Defaults() Levels { return *c.defaults.Load() }
 
 // SetRing makes the coordinator work by r. Partitions are settled when settled
-// says that no node has written anything this one could have missed.
+// says that no node has written anything this one could have missed; else those are
+// unsettled that have other replicas now.
+//
+// When it returns, whatever was counted for this node by an older ring that gave a
+// partition to others is stored: a snapshot taken now has it. What is stored from
+// now on is counted by r, or refused. One caller at a time.
 func (c *Coordinator) SetRing(r *ring.Ring, settled bool) {
 	c.mu.Lock()
-	defer c.mu.Unlock()
 	v := newView(r, c.o.Self, c.peerLocked)
 	v.follow(c.view.Load())
-	for p := range v.unsettled {
-		v.unsettled[p].Store(!settled || c.unfilled[ring.Partition(p)])
-		v.unfilled[p].Store(c.unfilled[ring.Partition(p)])
+	for i := range v.states {
+		s := &v.states[i]
+		if c.unfilled[ring.Partition(i)] {
+			s.lacks.Or(lacksPast)
+			s.unsettled.Store(true)
+		} else if settled && s.lacks.Load() == 0 {
+			s.unsettled.Store(false)
+		}
 	}
 	c.view.Store(v)
+	c.mu.Unlock()
+	c.o.Replica.Exclusively(func() {})
+	ids, ws := c.pending.all()
+	for i, w := range ws {
+		w.wake(ids[i], alarmRing)
+	}
+	c.o.EndTurn()
 }
 
 // peerLocked returns the peer of an id, made at first use. The caller holds mu.
@@ -245,9 +261,9 @@ func (c *Coordinator) unsettle(id ring.NodeID) {
 	if v == nil || id == c.o.Self {
 		return
 	}
-	for p := range v.unsettled {
-		if v.own[p] >= 0 && v.placeOf(ring.Partition(p), id) >= 0 {
-			v.unsettle(ring.Partition(p))
+	for i := range v.states {
+		if p := ring.Partition(i); v.own[p] >= 0 && v.ring.Holds(p, id) {
+			v.unsettle(p)
 		}
 	}
 }
@@ -256,8 +272,8 @@ func (c *Coordinator) unsettle(id ring.NodeID) {
 // at the birth of a ring.
 func (c *Coordinator) Settle() {
 	if v := c.view.Load(); v != nil {
-		for p := range v.unsettled {
-			v.unsettled[p].Store(false)
+		for p := range v.states {
+			v.states[p].unsettled.Store(false)
 		}
 	}
 }
@@ -271,9 +287,9 @@ func (c *Coordinator) Unserved() (n int) {
 	}
 	l := c.Defaults()
 	for p := range v.places {
-		t, possible := newTally(l.W, &v.places[p])
+		t, possible := newWriteTally(l.W, &v.places[p])
 		usable, _ := v.reachable(ring.Partition(p))
-		if t.bad = v.places[p].all() &^ usable; t.bad != 0 && l.Mode == Sloppy {
+		if t.bad = v.places[p].writers() &^ usable; t.bad != 0 && l.Mode == Sloppy {
 			t.bad &^= v.fill(ring.Partition(p), t.bad, new(cast), l.W.local())
 		}
 		if !possible || t.hopeless() {
@@ -361,7 +377,7 @@ func (c *Coordinator) send(to ring.NodeID, v *view, m *wire.Message) error {
 	if m.Now == 0 {
 		m.Now = int64(c.o.Clock.Last())
 	}
-	m.Epoch = v.ring.Epoch
+	m.Epoch = v.epoch
 	return c.o.Transport.Send(to, m)
 }
 

@@ -117,10 +117,29 @@
 //
 // # Other rings
 //
-// Requests carry the epoch of the ring they were made by. A node with a newer
-// ring serves them if the partition has the same replicas in both, else it
-// answers WrongEpoch; so does a node with an older ring, always. Whoever is behind
-// is told by Options.NewerRing, and the client by ErrNotReady.
+// Requests carry the epoch of the ring they were made by. A node with a newer ring
+// serves them if the partition has not changed since, else it answers WrongEpoch. One
+// with an older ring serves what it keeps by its own, and answers WrongEpoch to the
+// rest. Whoever is behind is told by Options.NewerRing. The client hears nothing of it:
+//
+//   - A read asks others instead; when there are none, it begins again, by the ring
+//     that has come (SetRing wakes it), or after ringWait when the other node is behind.
+//   - A forwarded write was not run where it was refused, and is routed anew.
+//   - So is a write that waited for the disk or for a quorum while its partition
+//     changed: replica.Task.Apply looks at the ring last.
+//   - A write that is stored and waits for acknowledgements is counted anew (renew): who
+//     has it and still counts, counts; the others get it. It is not run again.
+//
+// Only when time is over does the client get ErrNotReady, or ErrTimeout for what ran.
+//
+// # While a partition moves
+//
+// A place of its list has a partner then (ring.Partner), which gets all writes beside
+// the replica and counts as one with it: the tally knows the partner by a place of its
+// own behind the list, and the pair's place is acknowledged when both are. A partner
+// that is away is stood in for, or owed a hint, like a replica; it is no fallback.
+// Reads never ask it. The new node, once it is read in the old one's stead, answers
+// reads only after CaughtUp. Why all that suffices stands in cluster/DESIGN.md.
 //
 // # Bounds
 //

@@ -48,14 +48,15 @@ type route struct {
 // until route returns.
 func (c *Coordinator) route(r *Request, key []byte, args [][]byte, way route, err error) {
 	v, part := way.v, way.part
-	t, _ := newTally(way.levels.W, &v.places[part])
+	t, _ := newWriteTally(way.levels.W, &v.places[part])
 	gone := way.refused
+	all := v.places[part].all()
 	var usable uint64
 	for {
 		var primary int
 		var prompt uint64
 		usable, prompt = v.reachable(part)
-		usable, prompt = usable&^gone, prompt&^gone
+		usable, prompt = usable&^(gone&all), prompt&^gone&all
 		if primary, t.bad = c.primary(v, &way, usable, prompt, gone); primary < 0 || t.hopeless() {
 			c.refuse(r, err)
 			return
@@ -90,13 +91,13 @@ func (c *Coordinator) primary(v *view, way *route, usable, prompt, gone uint64) 
 	if own := v.own[way.part]; own >= 0 && (c.strained.Load() || c.slowDisk.Load()) {
 		prompt &^= 1 << uint(own)
 	}
-	member, bad = first(usable, prompt), place.all()&^usable
+	member, bad = first(usable&place.all(), prompt), place.writers()&^usable
 	if bad == 0 || way.levels.Mode != Sloppy {
 		return member, bad
 	}
 	stand := cast{tried: gone >> uint(place.n)}
 	filled := v.fill(way.part, bad, &stand, way.levels.W.local())
-	if member < 0 && filled != 0 {
+	if filled := filled & place.all(); member < 0 && filled != 0 {
 		member = place.n + int(stand.by[bits.TrailingZeros64(filled)]) - 1
 	}
 	return member, bad &^ filled
@@ -162,17 +163,21 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 		c.answerStatus(w, wire.Expired, "")
 		return
 	}
-	if op == nil || !op.Write || own < 0 && (m.Flags&wire.StandIn == 0 || v.fallbackAt(part, v.self) < 0) {
+	if op == nil || !op.Write {
 		c.answerStatus(w, wire.NotReplica, fmt.Sprintf("operation %q of partition %d", m.Op, part))
+		return
+	}
+	if own < 0 && (m.Flags&wire.StandIn == 0 || v.fallbackAt(part, v.self) < 0) {
+		c.answerStatus(w, c.misplaced(v, m), fmt.Sprintf("operation %q of partition %d", m.Op, part))
 		return
 	}
 	place := v.places[part]
 	if w.levels.W == LocalOne || w.levels.W == LocalQuorum {
 		place = v.placementFor(part, from)
 	}
-	t, possible := newTally(w.levels.W, &place)
+	t, possible := newWriteTally(w.levels.W, &place)
 	usable, _ := v.reachable(part)
-	t.bad = place.all() &^ w.assign(usable)
+	t.bad = place.writers() &^ w.assign(usable)
 	if !possible || t.hopeless() {
 		c.answerStatus(w, wire.NoQuorum, "")
 		return
@@ -222,6 +227,8 @@ func statusOf(err error) wire.Status {
 		return wire.Overloaded
 	case errors.Is(err, ErrFull):
 		return wire.Full
+	case errors.Is(err, errMoved):
+		return wire.WrongEpoch
 	case errors.Is(err, ErrNotReady):
 		return wire.NotReplica
 	}
@@ -271,6 +278,7 @@ type forwardOp struct {
 	msg wire.Message // what it sends; here, because it would escape to the heap
 
 	way  route
+	wait bool   // guarded by mu: it was refused, and waits for a ring
 	key  []byte // for another replica, with args: nil when there is none
 	args [][]byte
 	mem  []byte // behind both
@@ -343,10 +351,11 @@ func (f *forwardOp) keep(key []byte, args [][]byte) {
 	f.key, f.args = nil, f.args[:0]
 	place := &f.way.v.places[f.way.part]
 	t, _ := newTally(f.way.levels.W, place)
-	if t.bad = f.way.refused & place.all(); t.hopeless() && f.way.levels.Mode != Sloppy {
+	moving := f.way.v.moving()
+	if t.bad = f.way.refused & place.all(); t.hopeless() && f.way.levels.Mode != Sloppy && !moving {
 		return
 	}
-	if sizeOf(key, args) <= maxKept {
+	if moving || sizeOf(key, args) <= maxKept {
 		f.mem, f.key, f.args = keep(f.mem, key, append(f.args, args...))
 	}
 }
@@ -375,12 +384,17 @@ func (f *forwardOp) complete(out []byte, err error) {
 
 // putForward gives a forward that nothing finds any more back for its next use.
 func (c *Coordinator) putForward(f *forwardOp) {
-	f.req, f.msg, f.way, f.key = nil, wire.Message{}, route{}, nil
-	c.forwards.Put(f)
+	f.req, f.msg, f.way, f.key, f.wait = nil, wire.Message{}, route{}, nil, false
+	if cap(f.mem) <= maxKept {
+		c.forwards.Put(f)
+	}
 }
 
 // receive implements waiter: the primary's answer.
 func (f *forwardOp) receive(id uint64, _ ring.NodeID, m *wire.Message) {
+	if m.Status == wire.WrongEpoch && m.Kind == wire.WriteReply && f.misplaced(id) {
+		return
+	}
 	if m.Kind != wire.WriteReply || !f.take(id) {
 		return
 	}
@@ -397,18 +411,53 @@ func (f *forwardOp) receive(id uint64, _ ring.NodeID, m *wire.Message) {
 // lost implements waiter.
 func (f *forwardOp) lost(id uint64, node ring.NodeID) {
 	f.mu.Lock()
-	ours := f.id == id && f.to == node
+	ours := f.id == id && f.to == node && !f.wait
 	f.mu.Unlock()
 	if ours && f.take(id) {
 		f.complete(nil, ErrTimeout)
 	}
 }
 
+// misplaced keeps a write that was refused for its ring, and was not run, until it may
+// come to its soft primary; false if its command is not kept, or another has ended it.
+func (f *forwardOp) misplaced(id uint64) bool {
+	f.mu.Lock()
+	defer f.mu.Unlock()
+	if f.id != id || f.key == nil {
+		return false
+	}
+	f.wait = true
+	wait := ringWait
+	if f.c.view.Load() != f.way.v {
+		wait = 0
+	}
+	f.c.alarms.set(id, alarmRing, wait)
+	return true
+}
+
+// goOn brings a write that waited for a ring to its soft primary.
+func (f *forwardOp) goOn(id uint64) {
+	f.mu.Lock()
+	waits := f.wait
+	f.mu.Unlock()
+	if !waits || !f.take(id) {
+		return
+	}
+	f.way.v, f.way.refused, f.way.now = f.c.view.Load(), 0, time.Now()
+	f.c.Metrics.Rerouted.Add(1)
+	f.c.route(f.req, f.key, f.args, f.way, ErrNoQuorum)
+	f.c.putForward(f)
+}
+
 // wake implements waiter.
 func (f *forwardOp) wake(id uint64, why alarm) {
+	if why == alarmRing {
+		f.goOn(id)
+		return
+	}
 	if why == alarmSilent {
 		f.mu.Lock()
-		to, waits, deadline := f.to, f.id == id, f.way.deadline
+		to, waits, deadline := f.to, f.id == id && !f.wait, f.way.deadline
 		f.mu.Unlock()
 		if !waits {
 			return
@@ -429,6 +478,10 @@ func (f *forwardOp) wake(id uint64, why alarm) {
 	}
 	if f.take(id) {
 		c, to := f.c, f.to
+		if f.wait {
+			f.complete(nil, ErrNotReady) // nothing was done
+			return
+		}
 		f.complete(nil, ErrTimeout)
 		c.o.TimedOut(to)
 	}

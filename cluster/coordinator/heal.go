@@ -65,6 +65,9 @@ func (c *Coordinator) healLevel(place *placement) Level {
 	return Level(max(1, min(place.n-w+1, place.n-1)))
 }
 
+// need implements reader.
+func (h *healing) need(p *placement) Level { return h.c.healLevel(p) }
+
 // readDone implements reader.
 func (h *healing) readDone(o *version.Object, err error) {
 	if err != nil {

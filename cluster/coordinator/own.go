@@ -6,7 +6,27 @@ import (
 	"time"
 
 	"kvstore/cluster/replica"
+	"kvstore/cluster/ring"
 )
+
+// readHere answers a read that this node's copy suffices for, if memory has it.
+func (c *Coordinator) readHere(v *view, part ring.Partition, r *Request, key replica.Key) bool {
+	s, ready, err := c.o.Replica.TryRead(key)
+	if now := c.view.Load(); !ready || now != v && now.changed(part, v) {
+		c.o.Replica.Release(s)
+		return false
+	}
+	if err != nil { // the other replicas may know better
+		c.o.Replica.Release(s)
+		return false
+	}
+	op := c.reads.Get().(*readOp)
+	op.v, op.key, op.args, op.req = v, key, append(op.args[:0], r.Args...), r
+	op.run(&s.Object, s.Buf[:0])
+	c.o.Replica.Release(s)
+	op.finish(nil)
+	return true
+}
 
 // readOwn reads this node's own copy: now, if memory has it, else by a worker,
 // while the read waits as it would for another node: it can be hedged, go on
@@ -32,7 +52,9 @@ func (o *readOp) readOwn(own int) {
 // loaded takes the own copy. The caller holds mu, which loaded gives up.
 func (o *readOp) loaded(own int, s *replica.Scratch, err error) {
 	bit := uint64(1) << uint(own)
-	if err != nil {
+	if v := o.c.view.Load(); v != o.v && v.changed(o.part, o.v) {
+		o.outrun(own) // this copy may not be one to be read any more
+	} else if err != nil {
 		err = storeError(err)
 		if errors.Is(err, ErrCorrupt) {
 			o.damaged = true

@@ -15,6 +15,8 @@ import (
 // valid during the call.
 type reader interface {
 	readDone(o *version.Object, err error)
+	// need is how many replicas of a set have to be read.
+	need(p *placement) Level
 }
 
 // readOp is a read at its coordinator.
@@ -29,12 +31,15 @@ type readOp struct {
 	repair   bool   // guarded by mu: merged is known, acknowledgements are awaited
 	spent    uint64 // guarded by mu: who answered and could not be repaired
 	failure  error  // guarded by mu: the first answer that was an error
+	outdated bool   // guarded by mu: a node that could answer works by another ring
+	stuck    bool   // guarded by mu: it waits for that
 	damaged  bool   // guarded by mu: the own copy cannot be read
 	others   bool   // the own copy is known to be damaged and is not asked
 	answered [maxPlaces]answer
 
 	v        *view
 	part     ring.Partition
+	levels   Levels
 	mode     Mode
 	local    bool // only nodes of the replicas' own data centres stand in
 	cast     cast // guarded by mu: who is asked for whom
@@ -78,48 +83,13 @@ func (c *Coordinator) submitRead(v *view, r *Request) {
 	}
 	c.Metrics.Reads.Add(1)
 	key := replica.Key{Token: token, DB: r.DB, Name: r.Key}
-	if own := v.own[part]; own >= 0 && !v.unfilled[part].Load() && t.metBy(1<<uint(own)) && c.readHere(v, r, key) {
+	if own := v.own[part]; own >= 0 && v.states[part].lacks.Load() == 0 && t.metBy(1<<uint(own)) && c.readHere(v, part, r, key) {
 		return
 	}
 	op := c.reads.Get().(*readOp)
 	op.req, op.next = r, nil
 	op.args = append(op.args[:0], r.Args...)
 	op.start(v, part, key, t, levels, timeout)
-}
-
-// readHere answers a read that this node's copy suffices for, if memory has it.
-func (c *Coordinator) readHere(v *view, r *Request, key replica.Key) bool {
-	s, ready, err := c.o.Replica.TryRead(key)
-	if !ready {
-		c.o.Replica.Release(s)
-		return false
-	}
-	if err != nil { // the other replicas may know better
-		c.o.Replica.Release(s)
-		return false
-	}
-	op := c.reads.Get().(*readOp)
-	op.v, op.key, op.args, op.req = v, key, append(op.args[:0], r.Args...), r
-	op.run(&s.Object, s.Buf[:0])
-	c.o.Replica.Release(s)
-	op.finish(nil)
-	return true
-}
-
-// readFirst reads a quorum for a write that depends on the value: as many
-// replicas as it takes to meet every write that reached W of them.
-func (c *Coordinator) readFirst(w *writeOp) {
-	c.Metrics.QuorumFirst.Add(1)
-	place := &w.v.places[w.part]
-	need := max(place.n-bits.OnesCount64(place.all())/2, 1)
-	if l := w.levels.W; l > 0 {
-		need = max(place.n-int(l)+1, 1)
-	}
-	t, _ := newTally(Level(need), place)
-	op := c.reads.Get().(*readOp)
-	op.req, op.next = nil, w
-	op.args = op.args[:0]
-	op.start(w.v, w.part, w.key, t, Levels{R: Level(need), W: w.levels.W, Mode: w.levels.Mode}, time.Until(w.deadline))
 }
 
 // start begins to ask: this node's own copy first.
@@ -129,11 +99,18 @@ func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l
 	o.deadline = o.began.Add(timeout)
 	o.mu.Lock()
 	o.tally, o.asked, o.repair, o.failure, o.spent, o.damaged = t, 0, false, nil, 0, false
+	o.levels, o.outdated, o.stuck = l, false, false
 	o.fresh = t
 	place := &v.places[part]
 	o.blocking = place.overlap(l.R, l.W)
 	o.assign(place, l)
 	if o.tally.hopeless() {
+		if o.outdated && time.Until(o.deadline) > 0 {
+			if o.wait() {
+				o.awaitRing()
+			}
+			return
+		}
 		o.mu.Unlock()
 		o.finish(ErrNoQuorum)
 		return
@@ -228,6 +205,10 @@ func (o *readOp) ask() {
 		}
 		break
 	}
+	if o.outdated {
+		o.awaitRing()
+		return
+	}
 	err := o.failure
 	if err == nil {
 		err = ErrNoQuorum
@@ -292,6 +273,7 @@ func (o *readOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
 	case m.Kind == wire.ReplicateAck && o.repair:
 		if err := errorOf(m); err != nil {
 			o.level.bad |= 1 << uint(place)
+			o.outdated = o.outdated || m.Status == wire.WrongEpoch
 		} else {
 			o.level.ok |= 1 << uint(place)
 		}
@@ -312,6 +294,10 @@ func (o *readOp) answer(place int, m *wire.Message) {
 	case wire.OK:
 		a.object = append(a.object[:0], m.Object...)
 		o.c.pending.grow(o.id, len(m.Object))
+	case wire.WrongEpoch:
+		o.outrun(place)
+		o.ask()
+		return
 	default:
 		o.fail(place, errorOf(m))
 		o.ask()
@@ -453,6 +439,13 @@ func (o *readOp) wake(id uint64, why alarm) {
 		return
 	case alarmSilent:
 		o.giveUp()
+		return
+	case alarmRing:
+		if o.stuck {
+			o.restart()
+		} else {
+			o.mu.Unlock()
+		}
 		return
 	}
 	o.release()

@@ -23,7 +23,7 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 		if m.Status == wire.Refused {
 			c.o.ClockApart(from, false) // the only reason for which requests are
 		}
-		if v := c.view.Load(); m.Status == wire.WrongEpoch && v != nil && m.Epoch > v.ring.Epoch {
+		if v := c.view.Load(); m.Status == wire.WrongEpoch && v != nil && m.Epoch > v.epoch {
 			c.o.NewerRing(from, m.Epoch)
 		}
 		if w := c.pending.find(m.ID); w != nil {
@@ -36,7 +36,7 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 		c.reject(from, m, wire.NotReplica, "")
 		return
 	}
-	if m.Epoch != v.ring.Epoch && c.wrongEpoch(v, from, m) {
+	if m.Epoch != v.epoch && c.wrongEpoch(v, from, m) {
 		c.reject(from, m, wire.WrongEpoch, "")
 		return
 	}
@@ -51,16 +51,26 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 	}
 }
 
-// wrongEpoch reports whether a request was made by another ring than this node's,
-// and may be misplaced therefore. This node's ring decides if it is the newer one
-// and knows that the partition has not changed since; otherwise it is fetched
-// first, by this node or by the other one.
+// wrongEpoch reports whether a request was made by an older ring than this node's and
+// is misplaced therefore, because the partition has changed since. One made by a newer
+// ring is served, if this node keeps the partition by its own: see DESIGN.md. So is
+// an object that nobody counts.
 func (c *Coordinator) wrongEpoch(v *view, from ring.NodeID, m *wire.Message) bool {
-	if m.Epoch > v.ring.Epoch {
+	if m.Epoch > v.epoch {
 		c.o.NewerRing(from, m.Epoch)
-		return true
+		return false
 	}
-	return v.since[v.ring.PartitionOf(m.Token)] > m.Epoch
+	p := v.ring.PartitionOf(m.Token)
+	return v.since[p] > m.Epoch && (m.Kind != wire.Replicate || m.Flags&wire.NoAck == 0 || !v.takes(p))
+}
+
+// misplaced is how a request for a partition that this node does not keep is refused:
+// one by another ring may be right there, and comes again.
+func (c *Coordinator) misplaced(v *view, m *wire.Message) wire.Status {
+	if m.Epoch != v.epoch {
+		return wire.WrongEpoch
+	}
+	return wire.NotReplica
 }
 
 // clockAhead refuses a message of a node whose clock is too far ahead: taking
@@ -94,7 +104,7 @@ func (c *Coordinator) reject(from ring.NodeID, m *wire.Message, s wire.Status, t
 	}
 	reply := wire.Message{Kind: kind, ID: m.ID, Status: s, Body: []byte(text), Now: int64(c.o.Clock.Last())}
 	if v := c.view.Load(); v != nil {
-		reply.Epoch = v.ring.Epoch
+		reply.Epoch = v.epoch
 	}
 	_ = c.o.Transport.Send(from, &reply)
 }
@@ -124,8 +134,8 @@ type mergeTask struct {
 
 // acceptReplicate merges an object of another node.
 func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message) {
-	if v.own[v.ring.PartitionOf(m.Token)] < 0 && m.Flags&wire.StandIn == 0 {
-		c.reject(from, m, wire.NotReplica, "")
+	if p := v.ring.PartitionOf(m.Token); v.own[p] < 0 && m.Flags&wire.StandIn == 0 && !v.takes(p) {
+		c.reject(from, m, c.misplaced(v, m), "")
 		return
 	}
 	t := c.merges.Get().(*mergeTask)
@@ -170,6 +180,9 @@ func (t *mergeTask) Keep() {
 // Apply implements replica.Task. Who stands in for another keeps a hint of it, and
 // takes nothing without.
 func (t *mergeTask) Apply(s *replica.Scratch) ([]byte, error) {
+	if v := t.c.view.Load(); v != t.v && t.moved(v) {
+		return nil, errMoved
+	}
 	write, err := t.merge(s)
 	if err == nil && t.target != 0 && !s.Other.Empty() {
 		var ok bool
@@ -178,6 +191,13 @@ func (t *mergeTask) Apply(s *replica.Scratch) ([]byte, error) {
 		}
 	}
 	return write, err
+}
+
+// moved reports whether the object has waited until this node's acknowledgement would
+// count for something else than its sender means.
+func (t *mergeTask) moved(v *view) bool {
+	p := v.ring.PartitionOf(t.key.Token)
+	return t.finished == nil && v.changed(p, t.v) && (t.flags&wire.NoAck == 0 || !v.takes(p))
 }
 
 // merge returns what is to be stored, nil for nothing.
@@ -254,7 +274,9 @@ func (t *mergeTask) Done(err error) {
 		c.Metrics.Missed.Add(1)
 		c.o.Missed(t.v.ring.PartitionOf(t.key.Token))
 	}
-	if err != nil && t.target != 0 {
+	if err == errMoved {
+		t.v = c.view.Load() // the answer tells of it
+	} else if err != nil && t.target != 0 {
 		c.o.Hints.Undo(t.target)
 	}
 	if t.finished != nil {
@@ -312,12 +334,17 @@ type answerTask struct {
 
 // acceptRead answers a read of another node.
 func (c *Coordinator) acceptRead(v *view, from ring.NodeID, m *wire.Message) {
-	if v.own[v.ring.PartitionOf(m.Token)] < 0 && m.Flags&wire.StandIn == 0 {
-		c.reject(from, m, wire.NotReplica, "")
+	part := v.ring.PartitionOf(m.Token)
+	if v.own[part] < 0 && m.Flags&wire.StandIn == 0 {
+		c.reject(from, m, c.misplaced(v, m), "")
 		return
 	}
-	if v.unfilled[v.ring.PartitionOf(m.Token)].Load() {
-		c.reject(from, m, wire.NoQuorum, "")
+	if lacks := v.states[part].lacks.Load(); lacks != 0 {
+		status := wire.NoQuorum
+		if lacks == lacksLatest && !v.moveOf(part).filling {
+			status = wire.WrongEpoch // in a moment
+		}
+		c.reject(from, m, status, "")
 		return
 	}
 	t := c.answers.Get().(*answerTask)
@@ -349,7 +376,11 @@ func (t *answerTask) Loaded(s *replica.Scratch, err error) {
 	c := t.c
 	m := &t.msg
 	*m = wire.Message{Kind: wire.ReadReply, ID: t.id}
+	v := c.view.Load()
 	switch {
+	case v != t.v && v.changed(v.ring.PartitionOf(t.key.Token), t.v):
+		m.Status = wire.WrongEpoch // this copy may not be one to be read any more
+		t.v = v
 	case err != nil:
 		err = storeError(err)
 		m.Status, m.Body = statusOf(err), []byte(err.Error())

@@ -32,7 +32,7 @@ func (o *readOp) repairAll(behind uint64) {
 		m.Flags &^= wire.StandIn
 		if o.cast.by[place] != 0 {
 			m.Flags |= wire.StandIn
-			m.Target = o.v.ring.Replicas(o.part)[place]
+			m.Target = o.v.idAt(o.part, place)
 		}
 		if o.c.send(o.v.actor(o.part, place, &o.cast).id, o.v, &m) != nil {
 			o.level.bad |= 1 << uint(place)
@@ -44,7 +44,7 @@ func (o *readOp) repairAll(behind uint64) {
 		t.v, t.key, t.object, t.flags, t.kept, t.stale, t.healed = o.v, o.key, o.enc, wire.Repair, false, false, false
 		t.origin, t.body, t.target = 0, nil, 0
 		if o.cast.by[own] != 0 {
-			t.target = o.v.ring.Replicas(o.part)[own]
+			t.target = o.v.idAt(o.part, own)
 		}
 		t.Keep()
 		t.finished = func(err error) { o.repairedHere(id, own, err) }

@@ -6,8 +6,8 @@ import (
 
 // unsettle notes that another node may have written what this one has not seen.
 func (v *view) unsettle(p ring.Partition) {
-	v.doubts[p].Add(1)
-	v.unsettled[p].Store(true)
+	v.states[p].doubts.Add(1)
+	v.states[p].unsettled.Store(true)
 }
 
 // Doubt returns how often a partition became unsettled: a comparison of all its
@@ -15,10 +15,10 @@ func (v *view) unsettle(p ring.Partition) {
 // returned.
 func (c *Coordinator) Doubt(p ring.Partition) uint32 {
 	v := c.view.Load()
-	if v == nil || int(p) >= len(v.doubts) {
+	if v == nil || int(p) >= len(v.states) {
 		return 0
 	}
-	return v.doubts[p].Load()
+	return v.states[p].doubts.Load()
 }
 
 // SettlePartition declares that this node's copy of a partition holds what all the
@@ -26,15 +26,16 @@ func (c *Coordinator) Doubt(p ring.Partition) uint32 {
 // replica cannot be reached now.
 func (c *Coordinator) SettlePartition(p ring.Partition, doubt uint32) {
 	v := c.view.Load()
-	if v == nil || int(p) >= len(v.doubts) || v.own[p] < 0 || v.unfilled[p].Load() {
+	if v == nil || int(p) >= len(v.states) || v.own[p] < 0 || v.states[p].lacks.Load() != 0 {
 		return
 	}
-	if usable, _ := v.reachable(p); usable != v.places[p].all() || v.doubts[p].Load() != doubt {
+	s := &v.states[p]
+	if usable, _ := v.reachable(p); usable != v.places[p].writers() || s.doubts.Load() != doubt {
 		return
 	}
-	v.unsettled[p].Store(false)
-	if v.doubts[p].Load() != doubt {
-		v.unsettled[p].Store(true)
+	s.unsettled.Store(false)
+	if s.doubts.Load() != doubt {
+		s.unsettled.Store(true)
 	}
 }
 
@@ -44,8 +45,8 @@ func (c *Coordinator) Unsettled() (n int) {
 	if v == nil {
 		return 0
 	}
-	for p := range v.unsettled {
-		if v.own[p] >= 0 && v.unsettled[p].Load() {
+	for p := range v.states {
+		if v.own[p] >= 0 && v.states[p].unsettled.Load() {
 			n++
 		}
 	}
@@ -63,16 +64,18 @@ func (c *Coordinator) SetFilled(p ring.Partition, filled bool) {
 	} else {
 		c.unfilled[p] = true
 	}
-	if v := c.view.Load(); v != nil && int(p) < len(v.unfilled) {
-		if !filled {
+	if v := c.view.Load(); v != nil && int(p) < len(v.states) {
+		if filled {
+			v.states[p].lacks.And(^uint32(lacksPast))
+		} else {
 			v.unsettle(p)
+			v.states[p].lacks.Or(lacksPast)
 		}
-		v.unfilled[p].Store(!filled)
 	}
 }
 
 // Filled reports whether this node's copy of a token's partition may answer reads.
 func (c *Coordinator) Filled(t ring.Token) bool {
 	v := c.view.Load()
-	return v == nil || !v.unfilled[v.ring.PartitionOf(t)].Load()
+	return v == nil || v.states[v.ring.PartitionOf(t)].lacks.Load() == 0
 }

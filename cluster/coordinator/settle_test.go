@@ -67,7 +67,7 @@ func TestSettlePartition(t *testing.T) {
 	k := newTalk(t, 3)
 	n, other := k.roles("k")[0], k.roles("k")[1]
 	p := k.ring.PartitionOf(ring.TokenOf(0, []byte("k")))
-	unsettled := func() bool { return n.view.Load().unsettled[p].Load() }
+	unsettled := func() bool { return n.view.Load().states[p].unsettled.Load() }
 	n.SetReach(other.id, Down)
 	n.SetReach(other.id, Up)
 	if !unsettled() {

@@ -22,7 +22,7 @@ const standAfter = 100 * time.Millisecond
 // who get none, and in strict mode for all, this node keeps hints: they count for
 // nothing.
 func (w *writeOp) assign(usable uint64) (can uint64) {
-	v, away := w.v, w.v.places[w.part].all()&^usable
+	v, away := w.v, w.v.places[w.part].writers()&^usable
 	w.own, w.keeps, w.cast = int(v.own[w.part]), away, cast{}
 	if w.own >= 0 && (away == 0 || w.levels.Mode != Sloppy) {
 		return usable
@@ -49,7 +49,7 @@ func (w *writeOp) assign(usable uint64) (can uint64) {
 func (w *writeOp) keepHints(s *replica.Scratch) error {
 	kept := false
 	for set := w.keeps; set != 0; set &= set - 1 {
-		target := w.v.ring.Replicas(w.part)[bits.TrailingZeros64(set)]
+		target := w.v.idAt(w.part, bits.TrailingZeros64(set))
 		var ok bool
 		s.Beside, ok = w.c.o.Hints.Add(s.Beside, target, w.key, len(w.enc))
 		kept = kept || ok
@@ -63,7 +63,7 @@ func (w *writeOp) keepHints(s *replica.Scratch) error {
 // hintLost takes back what keepHints added: the batch was not stored.
 func (w *writeOp) hintLost() {
 	for set := w.keeps; set != 0; set &= set - 1 {
-		w.c.o.Hints.Undo(w.v.ring.Replicas(w.part)[bits.TrailingZeros64(set)])
+		w.c.o.Hints.Undo(w.v.idAt(w.part, bits.TrailingZeros64(set)))
 	}
 }
 
@@ -86,8 +86,8 @@ func (w *writeOp) sendAll(noAck bool) (hopeless bool) {
 		m.Flags |= wire.Later // the client is answered elsewhere
 	}
 	w.tally.bad = 0
-	for i := range w.v.places[w.part].n {
-		if i == w.own {
+	for i := range w.v.lists[w.part] {
+		if w.tally.ok>>uint(i)&1 != 0 { // this node's own place, and who has it from before
 			continue
 		}
 		m.Origin, m.Body = 0, nil
@@ -108,7 +108,7 @@ func (w *writeOp) send(place int) bool {
 	m.Flags &^= wire.StandIn
 	if w.cast.by[place] != 0 {
 		m.Flags |= wire.StandIn
-		m.Target, m.Origin, m.Body = w.v.ring.Replicas(w.part)[place], 0, nil
+		m.Target, m.Origin, m.Body = w.v.idAt(w.part, place), 0, nil
 	}
 	return to.is() != Down && w.c.send(to.id, w.v, m) == nil
 }
@@ -127,7 +127,7 @@ func (w *writeOp) replace(place int) {
 	w.tally.bad |= bit
 	if w.keeps&bit == 0 {
 		w.keeps |= bit
-		w.c.hintLater(w.v.ring.Replicas(w.part)[place], w.key, len(w.enc))
+		w.c.hintLater(w.v.idAt(w.part, place), w.key, len(w.enc))
 	}
 }
 
@@ -167,6 +167,9 @@ func (w *writeOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
 	switch m.Status {
 	case wire.OK:
 		w.tally.ok |= bit
+	case wire.WrongEpoch:
+		w.outrun(place)
+		return
 	case wire.Stale:
 		w.tally.bad |= bit &^ w.tally.ok
 		if place == w.originPlace {
@@ -202,7 +205,7 @@ func (w *writeOp) settle() {
 		w.finish(nil)
 	case !hopeless:
 		w.mu.Unlock()
-	case w.stale && w.originPlace < 0 && time.Until(w.deadline) > 0:
+	case w.stale && w.originPlace < 0 && !w.final && time.Until(w.deadline) > 0:
 		w.again()
 	default:
 		w.release()
@@ -233,8 +236,12 @@ func (w *writeOp) wake(id uint64, why alarm) {
 		w.mu.Unlock()
 		return
 	}
-	if why == alarmSilent {
+	switch why {
+	case alarmSilent:
 		w.silent()
+		return
+	case alarmRing:
+		w.look()
 		return
 	}
 	w.release()
@@ -258,13 +265,13 @@ func (w *writeOp) wake(id uint64, why alarm) {
 func (w *writeOp) keepFor(place int) {
 	if bit := uint64(1) << uint(place); w.keeps&bit == 0 && w.cast.by[place] == 0 {
 		w.keeps |= bit
-		w.c.hintLater(w.v.ring.Replicas(w.part)[place], w.key, len(w.enc))
+		w.c.hintLater(w.v.idAt(w.part, place), w.key, len(w.enc))
 	}
 }
 
 // unanswered returns the places that nothing was heard of. The caller holds mu.
 func (w *writeOp) unanswered() uint64 {
-	return w.v.places[w.part].all() &^ w.tally.ok &^ w.tally.bad
+	return w.v.places[w.part].writers() &^ w.tally.ok &^ w.tally.bad
 }
 
 // silent is called when acknowledgements are late: first others stand in for who
@@ -286,7 +293,7 @@ func (w *writeOp) silent() {
 		w.mu.Unlock()
 		return
 	}
-	var ids [maxPlaces]ring.NodeID
+	var ids [maxPlaces + 1]ring.NodeID
 	n := 0
 	if !w.tally.met() {
 		for set := w.unanswered(); set != 0; set &= set - 1 {

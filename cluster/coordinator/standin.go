@@ -8,11 +8,14 @@ func (o *readOp) assign(place *placement, l Levels) {
 	v := o.v
 	o.own, o.mode, o.local, o.cast = int(v.own[o.part]), l.Mode, l.R.local(), cast{}
 	usable, _ := v.reachable(o.part)
-	lacking := uint64(0) // what this copy lacks, no fallback has either
-	if o.own >= 0 && v.unfilled[o.part].Load() {
-		lacking = 1 << uint(o.own)
+	lacking := place.blind // what these copies lack, no fallback has either
+	if o.own >= 0 {
+		lacks := v.states[o.part].lacks.Load()
+		if o.outdated = lacks == lacksLatest && lacking == 0; lacks != 0 {
+			lacking |= 1 << uint(o.own)
+		}
 	}
-	if o.others || lacking != 0 {
+	if usable &^= lacking; o.others || lacking>>uint(o.own)&1 != 0 {
 		usable &^= 1 << uint(o.own)
 		o.own = -1
 	}

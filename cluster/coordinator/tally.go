@@ -12,6 +12,14 @@ type tally struct {
 	n      int    // groups in use
 	ok     uint64 // acknowledged
 	bad    uint64 // will not acknowledge: unreachable, refused or failed
+	pair   pair   // of a write, the place that two nodes have to acknowledge
+}
+
+// pair is the place of a replica set that a transfer is under way for. Its partner
+// answers by a place of its own, behind those of the list. The zero pair is none.
+type pair struct {
+	place   uint64 // the place in the list, as a set
+	partner uint64 // the partner's, as a set
 }
 
 // group is a set of replicas of which need must acknowledge.
@@ -26,10 +34,23 @@ type placement struct {
 	local uint64            // those in the coordinator's data centre
 	dcs   [maxGroups]uint64 // replicas of each data centre
 	ndcs  int
+	pair  pair   // who gets writes beside a replica
+	blind uint64 // those that take writes and answer no reads: they are being filled
 }
 
 // all is the set of all replicas.
 func (p *placement) all() uint64 { return 1<<uint(p.n) - 1 }
+
+// writers is the set of all who get writes: the replicas and the partner.
+func (p *placement) writers() uint64 { return p.all() | p.pair.partner }
+
+// width is how many get writes.
+func (p *placement) width() int {
+	if p.pair.partner != 0 {
+		return p.n + 1
+	}
+	return p.n
+}
 
 // overlap reports whether replicas that satisfy r always include one of those
 // that satisfied w, so that a read sees every such write. A local r is held
@@ -51,7 +72,8 @@ func (p *placement) overlap(r, w Level) bool {
 }
 
 // newTally returns the tally of a level over a replica set; possible is false
-// when the level asks for more replicas than there are.
+// when the level asks for more replicas than there are. It is a read's, which
+// knows no pairs.
 func newTally(l Level, p *placement) (t tally, possible bool) {
 	switch l {
 	case EachQuorum:
@@ -74,11 +96,22 @@ func newTally(l Level, p *placement) (t tally, possible bool) {
 	return t, true
 }
 
+// newWriteTally is newTally for writes: the place of a pair counts once both have
+// acknowledged.
+func newWriteTally(l Level, p *placement) (t tally, possible bool) {
+	t, possible = newTally(l, p)
+	t.pair = p.pair
+	return t, possible
+}
+
 // met reports whether enough replicas have acknowledged.
 func (t *tally) met() bool { return t.metBy(t.ok) }
 
 // metBy reports whether the replicas in ok are enough.
 func (t *tally) metBy(ok uint64) bool {
+	if ok&t.pair.partner == 0 {
+		ok &^= t.pair.place
+	}
 	for i := range t.n {
 		if g := &t.groups[i]; bits.OnesCount64(g.members&ok) < g.need {
 			return false
@@ -89,8 +122,12 @@ func (t *tally) metBy(ok uint64) bool {
 
 // hopeless reports whether too many replicas are bad for it ever to be met.
 func (t *tally) hopeless() bool {
+	bad := t.bad
+	if bad&t.pair.partner != 0 {
+		bad |= t.pair.place
+	}
 	for i := range t.n {
-		if g := &t.groups[i]; bits.OnesCount64(g.members&^t.bad) < g.need {
+		if g := &t.groups[i]; bits.OnesCount64(g.members&^bad) < g.need {
 			return true
 		}
 	}

@@ -33,36 +33,48 @@ func (p *peer) is() Reach { return Reach(p.reach.Load()) }
 // array index away. It never changes; a new ring makes a new view.
 type view struct {
 	ring   *ring.Ring
+	epoch  ring.Epoch // see EpochOf
 	self   ring.NodeID
 	peers  []*peer      // by member index
 	places []placement  // by partition
 	own    []int8       // by partition: this node's place in the preference list, -1 none
-	since  []ring.Epoch // by partition: the first epoch this node knows it to have had these replicas in
-	// unsettled says, by partition, that another node may have written what
-	// this one has not seen, so a decision that depends on the value reads a
-	// quorum first.
-	unsettled []atomic.Bool
+	since  []ring.Epoch // by partition: the first epoch this node knows it to have had this list and this move in
+	moves  []move       // by partition: what is under way; nil for nothing anywhere
+	states []state      // by partition; shared by successive views
+	// lists are, by partition, the members that get writes: its preference list, and
+	// behind it the partner of one of its places.
+	lists [][]uint16
 	// fallbacks are, by partition, who may stand in, nil before anybody asked;
 	// see fallbacksOf.
 	fallbacks []atomic.Pointer[[]uint16]
-	doubts    []atomic.Uint32 // by partition: how often it became unsettled
-	// unfilled says, by partition, that this node's copy lacks what it once held,
-	// and answers no reads.
-	unfilled []atomic.Bool
 }
+
+// state is what this node knows of its copy of a partition, whatever ring it works by.
+type state struct {
+	// unsettled says that another node may have written what this one has not seen,
+	// so a decision that depends on the value reads a quorum first.
+	unsettled atomic.Bool
+	doubts    atomic.Uint32 // how often it became unsettled
+	// lacks says, if it is not 0, that the copy lacks something, and answers no reads.
+	lacks atomic.Uint32
+}
+
+// What a copy can lack.
+const (
+	lacksPast   = 1 << iota // what it once held: SetFilled
+	lacksLatest             // what its partition's other holders may have got last: CaughtUp
+)
 
 // newView derives a view; peers are made by get, which finds known ones again.
 func newView(r *ring.Ring, self ring.NodeID, get func(ring.NodeID) *peer) *view {
 	v := &view{
-		ring: r, self: self,
+		ring: r, epoch: EpochOf(r), self: self,
 		peers:     make([]*peer, len(r.Members)),
 		places:    make([]placement, r.Q),
 		own:       make([]int8, r.Q),
 		since:     make([]ring.Epoch, r.Q),
-		unsettled: make([]atomic.Bool, r.Q),
+		lists:     make([][]uint16, r.Q),
 		fallbacks: make([]atomic.Pointer[[]uint16], r.Q),
-		doubts:    make([]atomic.Uint32, r.Q),
-		unfilled:  make([]atomic.Bool, r.Q),
 	}
 	for i := range r.Members {
 		v.peers[i] = get(r.Members[i].ID)
@@ -73,31 +85,56 @@ func newView(r *ring.Ring, self ring.NodeID, get func(ring.NodeID) *peer) *view 
 	}
 	for p := range v.places {
 		v.own[p] = -1
-		v.places[p] = v.place(r.ReplicaIndexes(ring.Partition(p)), home)
+		v.lists[p] = r.ReplicaIndexes(ring.Partition(p))
+		v.places[p] = v.place(v.lists[p], home)
 		for i, id := range r.Replicas(ring.Partition(p)) {
 			if id == self {
 				v.own[p] = int8(i)
 			}
 		}
 	}
+	v.pairUp()
 	return v
 }
 
 // follow finds out what changed since the view before, which may be nil.
 func (v *view) follow(before *view) {
-	for p := range v.since {
-		v.since[p] = v.ring.Epoch
-		if before != nil && before.ring.Q == v.ring.Q && sameSet(before.ring.Replicas(ring.Partition(p)), v.ring.Replicas(ring.Partition(p))) {
-			v.since[p] = before.since[p]
+	if before == nil || before.ring.Q != v.ring.Q {
+		before = nil
+		v.states = make([]state, v.ring.Q)
+	} else {
+		v.states = before.states
+	}
+	for i := range v.since {
+		p := ring.Partition(i)
+		v.since[p] = v.epoch
+		if before == nil || !slices.Equal(before.ring.Replicas(p), v.ring.Replicas(p)) {
+			v.unsettle(p) // another node may have been soft primary
 		}
-		if before != nil && p < len(before.doubts) {
-			v.doubts[p].Store(before.doubts[p].Load() + 1)
+		if before != nil && before.moveOf(p) == v.moveOf(p) && sameSet(before.ring.Replicas(p), v.ring.Replicas(p)) {
+			v.since[p] = before.since[p]
+		} else {
+			v.fall(p)
 		}
 	}
 }
 
 func sameSet(a, b []ring.NodeID) bool {
-	return slices.Equal(slices.Sorted(slices.Values(a)), slices.Sorted(slices.Values(b)))
+	if len(a) != len(b) {
+		return false
+	}
+	for _, id := range a {
+		if !slices.Contains(b, id) {
+			return false
+		}
+	}
+	return true
+}
+
+// changed reports whether a partition has another list or another move in this view
+// than in an older one.
+func (v *view) changed(p ring.Partition, older *view) bool {
+	return v != older && v.since[p] > older.epoch
 }
 
 // place derives the placement of a preference list.
@@ -122,12 +159,12 @@ func (v *view) place(members []uint16, home string) (p placement) {
 	return p
 }
 
-// reachable returns the replicas of a partition that can be used and those of
-// them that answer as they should, as places in the preference list.
+// reachable returns the replicas of a partition, and the partner, that can be used
+// and those of them that answer as they should, as places in the preference list.
 func (v *view) reachable(p ring.Partition) (usable, prompt uint64) {
-	for i, m := range v.ring.ReplicaIndexes(p) {
+	for i, m := range v.lists[p] {
 		bit := uint64(1) << uint(i)
-		if int8(i) == v.own[p] {
+		if v.peers[m].id == v.self {
 			usable, prompt = usable|bit, prompt|bit
 			continue
 		}
@@ -159,20 +196,26 @@ func (v *view) placementFor(p ring.Partition, coordinator ring.NodeID) placement
 	return place
 }
 
-// peerAt returns the peer at a place of a partition's preference list.
-func (v *view) peerAt(p ring.Partition, place int) *peer {
-	return v.peers[v.ring.ReplicaIndexes(p)[place]]
-}
+// peerAt returns the peer at a place of a partition's preference list, or its partner.
+func (v *view) peerAt(p ring.Partition, place int) *peer { return v.peers[v.lists[p][place]] }
 
-// placeOf returns a node's place in a partition's preference list, -1 if none.
+// idAt returns the node at a place of a partition's preference list, or its partner.
+func (v *view) idAt(p ring.Partition, place int) ring.NodeID { return v.peerAt(p, place).id }
+
+// placeOf returns a node's place in a partition's preference list, that behind the
+// list if it is the partner, -1 if none.
 func (v *view) placeOf(p ring.Partition, id ring.NodeID) int {
-	for i, r := range v.ring.Replicas(p) {
-		if r == id {
+	for i, m := range v.lists[p] {
+		if v.peers[m].id == id {
 			return i
 		}
 	}
 	return -1
 }
+
+// takes reports whether this node keeps what is written to a partition: as a replica
+// or as a partner.
+func (v *view) takes(p ring.Partition) bool { return v.own[p] >= 0 || v.placeOf(p, v.self) >= 0 }
 
 // overdue returns when an answer of a peer is late enough to ask another one.
 func (p *peer) overdue() time.Duration {

@@ -49,6 +49,9 @@ type writeOp struct {
 	wrote    bool   // an earlier run's effect is stored, here and maybe elsewhere
 	refused  uint64 // members whose disks refused it before it came here
 	waited   bool   // guarded by mu: standAfter is over
+	renewed  bool   // guarded by mu: it is counted by a later ring than it began with
+	final    bool   // guarded by mu: its client may have its reply, so it does not run again
+	behind   uint64 // guarded by mu: places whose nodes have another ring
 	mem      []byte // the key and arguments once kept
 
 	own   int    // the place this node's copy counts for, its own or another's; -1 for none
@@ -79,7 +82,7 @@ func (w *writeOp) start() {
 	}
 	// A fallback has seen only what came while others were away.
 	foreign := w.v.own[w.part] < 0
-	if (foreign || w.v.places[w.part].n > 1 && w.v.unsettled[w.part].Load()) && w.depends() {
+	if (foreign || w.v.places[w.part].n > 1 && w.v.states[w.part].unsettled.Load()) && w.depends() {
 		w.Keep()
 		w.c.readFirst(w)
 		return
@@ -132,6 +135,9 @@ func keep(mem, key []byte, args [][]byte) ([]byte, []byte, [][]byte) {
 func (w *writeOp) Apply(s *replica.Scratch) ([]byte, error) {
 	if w.kept && time.Now().After(w.deadline) { // it may have waited for the disk
 		return nil, errExpired
+	}
+	if v := w.c.view.Load(); v != w.v && v.changed(w.part, w.v) {
+		return nil, errMoved
 	}
 	o := &s.Object
 	merged := false
@@ -190,6 +196,10 @@ func (w *writeOp) Done(err error) {
 		w.heal()
 		return
 	}
+	if err == errMoved {
+		w.moved()
+		return
+	}
 	if err != nil {
 		w.hintLost()
 		err = storeError(err)
@@ -199,7 +209,7 @@ func (w *writeOp) Done(err error) {
 		w.finish(err)
 		return
 	}
-	if w.v.places[w.part].n == 1 && w.own == 0 && w.v.own[w.part] == 0 {
+	if len(w.v.lists[w.part]) == 1 && w.own == 0 && w.v.own[w.part] == 0 {
 		w.finish(nil)
 		return
 	}
@@ -219,6 +229,12 @@ func (w *writeOp) Done(err error) {
 	if w.own >= 0 {
 		w.tally.ok = 1 << uint(w.own)
 	}
+	w.spread()
+}
+
+// spread sends the object that is stored here to the others, and counts. The caller
+// holds mu, which spread gives up.
+func (w *writeOp) spread() {
 	done := w.tally.met()
 	if done {
 		w.originPlace = -1 // nobody acknowledges, so it waits for our answer
@@ -255,42 +271,10 @@ func (w *writeOp) Done(err error) {
 // left is the time left for the write. In the first run that is all of it, which
 // spares a look at the clock.
 func (w *writeOp) left() time.Duration {
-	if w.seen.Empty() && !w.read {
+	if w.seen.Empty() && !w.read && !w.renewed {
 		return w.deadline.Sub(w.now)
 	}
 	return time.Until(w.deadline)
-}
-
-// confirm answers a run that changed nothing, if what it saw is what a quorum
-// holds: a value that so far is only here may yet be lost, and a reply must not
-// tell of it. Otherwise it reads a quorum, which also brings that level. If the
-// run had read one before, the reply stands then, whatever was written meanwhile;
-// if not, somebody else's write may have been missed, and it runs again.
-func (w *writeOp) confirm() {
-	switch {
-	case w.settled:
-		w.finish(nil)
-	case time.Now().After(w.deadline):
-		w.finish(ErrTimeout)
-	default:
-		w.Keep()
-		w.confirms = w.read
-		w.c.readFirst(w)
-	}
-}
-
-// readDone continues a write that had to read a quorum first.
-func (w *writeOp) readDone(o *version.Object, err error) {
-	if err != nil {
-		w.finish(err)
-		return
-	}
-	if w.confirms && w.told(o) {
-		w.finish(nil)
-		return
-	}
-	w.seen, w.read = *o.Clone(), true
-	w.c.o.Replica.Do(w)
 }
 
 // finish answers whoever asked and gives the write back. No lock is held.
@@ -323,7 +307,7 @@ func (c *Coordinator) putWrite(w *writeOp) {
 	w.id, w.req, w.v, w.op, w.refused, w.keeps = 0, nil, nil, nil, 0, 0
 	w.kept, w.stored, w.read, w.settled, w.confirms = false, false, false, false, false
 	w.passed, w.wrote, w.stale, w.beaten = false, false, false, false
-	w.healed = false
+	w.healed, w.renewed, w.final, w.behind = false, false, false, 0
 	w.enc = w.enc[:0]
 	w.seen.Reset()
 	w.call.Reset()
