@@ -233,6 +233,9 @@ func (n *Node) Repair(first, last ring.Partition) (began bool, err error) {
 // LastRepair returns the repair under way or the last one, nil if there was none.
 func (n *Node) LastRepair() *antientropy.Job { return n.entropy.LastRepair() }
 
+// LastRefill returns how far others have filled this node's copies, or did the last time.
+func (n *Node) LastRefill() antientropy.Refill { return n.entropy.LastRefill() }
+
 // Entropy returns what keeping replicas level met with.
 func (n *Node) Entropy() *antientropy.Metrics { return &n.entropy.Metrics }
 

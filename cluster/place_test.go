@@ -69,6 +69,9 @@ func TestAnEmptiedDirectoryTakesItsOldPlace(t *testing.T) {
 		t.Error("nothing is to be filled")
 	}
 	soon(t, "filling", func() bool { return m.Entropy().Filling.Load() == 0 })
+	if f := m.LastRefill(); f.Done != f.Partitions || f.Partitions == 0 || f.Keys < keys || f.Bytes == 0 || f.Ended.Before(f.Began) {
+		t.Errorf("the refill of %d keys was %+v", keys, f)
+	}
 	for i := range keys {
 		r := &coordinator.Request{Op: get, Key: key(i), Levels: coordinator.Levels{R: coordinator.One, Timeout: time.Second}}
 		if err := m.Do(t.Context(), r); err != nil || string(r.Out) != string(key(i)) {

@@ -169,7 +169,7 @@ func (k *Keeper) entered(r *ring.Ring, n ring.Partition, agreed, collected hlc.T
 		return err
 	}
 	if was {
-		k.Metrics.Filling.Add(-1)
+		k.ended()
 		k.o.Requests.SetFilled(n, true)
 	}
 	first, last := r.SlotRange(n)
@@ -222,7 +222,7 @@ func (k *Keeper) Appoint(ps []ring.Partition) error {
 		p.filling, p.clean, p.pulled = true, false, nil
 		p.agreed, p.collected = 0, 0
 	})
-	k.Metrics.Filling.Add(began)
+	k.begun(began)
 	return err
 }
 
@@ -242,7 +242,7 @@ func (k *Keeper) Forget(n ring.Partition) error {
 		*p = partition{ended: p.ended}
 	})
 	if filling {
-		k.Metrics.Filling.Add(-1)
+		k.ended()
 		k.o.Requests.SetFilled(n, true)
 	}
 	return err

@@ -201,7 +201,7 @@ func (k *Keeper) restoreLost(ctx context.Context, r *ring.Ring, n ring.Partition
 		from, failure := 0, error(nil)
 		for id := range states {
 			var t Tally
-			c := pair{k: k, peer: id, below: k.at(n).collected, tally: &t, found: make(map[uint32]bool)}
+			c := pair{k: k, peer: id, below: k.at(n).collected, tally: &t, found: make(map[uint32]bool), moved: k.took}
 			err := error(nil)
 			for _, s := range spans {
 				err = errors.Join(err, c.pull(ctx, s))
@@ -262,9 +262,13 @@ func (k *Keeper) bestSource(n ring.Partition, states map[ring.NodeID]state) (sou
 // pullFrom brings a copy level with another one.
 func (k *Keeper) pullFrom(ctx context.Context, n ring.Partition, id ring.NodeID, below, yields hlc.Timestamp, moved func(keys int, bytes int64)) error {
 	var t Tally
-	c := pair{k: k, peer: id, below: below, yields: yields, tally: &t, eager: true, moved: moved}
+	c := pair{k: k, peer: id, below: below, yields: yields, tally: &t, eager: true, moved: k.took}
 	if moved != nil {
 		c.pace = k.movePace
+		c.moved = func(keys int, bytes int64) {
+			k.took(keys, bytes)
+			moved(keys, bytes)
+		}
 	}
 	if err := c.enter(ctx, leavesOf(k.o.Ring().Q, n)); err != nil {
 		return fmt.Errorf("fill from node %s: %w", k.o.Peers.Name(id), err)
@@ -296,7 +300,7 @@ func (k *Keeper) filled(r *ring.Ring, n ring.Partition, horizon hlc.Timestamp) e
 	first, last := r.SlotRange(n)
 	k.o.Store.SetDeathHorizon(first, last, horizon)
 	k.o.Requests.SetFilled(n, true)
-	k.Metrics.Filling.Add(-1)
+	k.ended()
 	k.Metrics.Filled.Add(1)
 	k.o.Logger.Info().Uint16("partition", uint16(n)).Int64("left", k.Metrics.Filling.Load()).Msg("this node's copy is filled")
 	k.markHere(n, 0)

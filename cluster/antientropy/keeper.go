@@ -109,6 +109,7 @@ type Keeper struct {
 	// movePace is that of copies that enter or leave.
 	movePace *pacer
 	Metrics  Metrics
+	refills  refills
 
 	ctx    context.Context // ends with Close
 	cancel context.CancelFunc

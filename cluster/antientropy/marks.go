@@ -91,7 +91,7 @@ func (k *Keeper) Load(emptied bool) error {
 			changed[ring.Partition(i)] = p.marks()
 		}
 		if p.filling {
-			k.Metrics.Filling.Add(1)
+			k.begun(1)
 			k.o.Requests.SetFilled(ring.Partition(i), false)
 		}
 		if p.collected != 0 {
@@ -181,7 +181,7 @@ func (k *Keeper) refill(n ring.Partition) error {
 		}
 	})
 	if began {
-		k.Metrics.Filling.Add(1)
+		k.begun(1)
 	}
 	k.rouse(wakeFill)
 	return err

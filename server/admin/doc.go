@@ -28,7 +28,8 @@
 //
 // A node that is not ready has "ready": false and "reason"; one whose clock is
 // likely to be wrong says why in "clock"; one that is being filled by others has
-// "filling", how many of its partitions are not yet. "state" is alive, suspect or dead;
+// "filling", how many of its partitions are not yet, and "refill", how far that is.
+// "state" is alive, suspect or dead;
 // "member" tells whether the ring gives it partitions; "heartbeat" is when
 // something was last heard from it, absent if never; "replicas" counts the
 // partitions it holds and "primaries" those it comes first for. POST needs of

@@ -29,7 +29,8 @@ type Repair struct {
 	Began      time.Time `json:"began,omitzero"`
 	Seconds    float64   `json:"seconds"` // since it began, or that it took
 	Errors     []string  `json:"errors,omitempty"`
-	Filling    int64     `json:"filling"` // partitions of this node that are being filled by others
+	Filling    int64     `json:"filling"`          // partitions of this node that are being filled by others
+	Refill     *Refill   `json:"refill,omitempty"` // how far they are
 }
 
 // RepairRequest is the body of POST /v1/repair.

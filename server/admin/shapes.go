@@ -4,18 +4,30 @@ import "time"
 
 // NodeList is GET and POST /v1/nodes.
 type NodeList struct {
-	Cluster    string `json:"cluster"`
-	ClusterID  string `json:"cluster_id"`
-	Self       string `json:"self"`
-	Process    int    `json:"process"`
-	Version    string `json:"version"`
-	Ready      bool   `json:"ready"`
-	Reason     string `json:"reason,omitempty"`
-	Clock      string `json:"clock,omitempty"`   // why the node's clock is likely to be wrong
-	Filling    int    `json:"filling,omitempty"` // partitions of the node that others are filling
-	Epoch      uint64 `json:"epoch"`
-	Partitions int    `json:"partitions"`
-	Nodes      []Node `json:"nodes"`
+	Cluster    string  `json:"cluster"`
+	ClusterID  string  `json:"cluster_id"`
+	Self       string  `json:"self"`
+	Process    int     `json:"process"`
+	Version    string  `json:"version"`
+	Ready      bool    `json:"ready"`
+	Reason     string  `json:"reason,omitempty"`
+	Clock      string  `json:"clock,omitempty"`   // why the node's clock is likely to be wrong
+	Filling    int     `json:"filling,omitempty"` // partitions of the node that others are filling
+	Refill     *Refill `json:"refill,omitempty"`  // how far they are; absent when nothing is filled
+	Epoch      uint64  `json:"epoch"`
+	Partitions int     `json:"partitions"`
+	Nodes      []Node  `json:"nodes"`
+}
+
+// Refill is how far other replicas have filled the node's copies.
+type Refill struct {
+	Partitions  int     `json:"partitions"` // begun
+	Done        int     `json:"done"`       // of them
+	Percent     int     `json:"percent"`
+	Keys        int64   `json:"keys"` // taken over
+	Bytes       int64   `json:"bytes"`
+	Seconds     float64 `json:"seconds"`      // since it began
+	SecondsLeft float64 `json:"seconds_left"` // an estimate, 0 while there is none
 }
 
 // Node is one node as the answering node sees it.

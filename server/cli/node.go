@@ -133,7 +133,7 @@ func (n *node) administer(c *config.Config, env *command.Env) (err error) {
 	n.admin, err = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Logger: n.log,
 		Source: &source{node: n.cluster, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt, healthy: n.cluster.Healthy,
-			filling: func() int { return int(n.cluster.Entropy().Filling.Load()) }},
+			refill: func() *admin.Refill { return refillOf(n.cluster) }},
 		Repairer: repairer{n.cluster},
 		Samplers: []admin.Sampler{
 			serverSampler(env.Table, env.Stats, n.server, n.server.SlowReaders),

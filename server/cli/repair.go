@@ -79,8 +79,8 @@ func writeRepair(out io.Writer, r admin.Repair) error {
 	for _, e := range r.Errors {
 		_, err = fmt.Fprintln(out, "incomplete:", e)
 	}
-	if r.Filling > 0 {
-		_, err = fmt.Fprintln(out, plural(int(r.Filling), "partition"), "of this node still being filled by other replicas")
+	if r.Refill != nil {
+		_, err = fmt.Fprintln(out, "the node is being filled by the others:", refillLine(r.Refill))
 	}
 	return err
 }
@@ -102,7 +102,7 @@ func (r repairer) Repair(partition int) (bool, error) {
 
 // Repaired implements admin.Repairer.
 func (r repairer) Repaired() admin.Repair {
-	out := admin.Repair{Filling: r.node.Entropy().Filling.Load()}
+	out := admin.Repair{Filling: r.node.Entropy().Filling.Load(), Refill: refillOf(r.node)}
 	j := r.node.LastRepair()
 	if j == nil {
 		return out
@@ -119,6 +119,27 @@ func (r repairer) Repaired() admin.Repair {
 	return out
 }
 
+// refillOf is how far others have filled a node's copies, nil when they fill none.
+func refillOf(n *cluster.Node) *admin.Refill {
+	f, now := n.LastRefill(), time.Now()
+	if f.Began.IsZero() || !f.Ended.IsZero() {
+		return nil
+	}
+	return &admin.Refill{
+		Partitions: f.Partitions, Done: f.Done, Percent: 100 * f.Done / max(f.Partitions, 1), Keys: f.Keys, Bytes: f.Bytes,
+		Seconds: now.Sub(f.Began).Seconds(), SecondsLeft: f.Left(now).Seconds(),
+	}
+}
+
+// refillLine says it to people.
+func refillLine(f *admin.Refill) string {
+	line := fmt.Sprintf("%s to go, %d%% done, %s and %v taken over", plural(f.Partitions-f.Done, "partition"), f.Percent, plural(int(f.Keys), "key"), config.ByteSize(f.Bytes))
+	if f.SecondsLeft > 0 {
+		line += fmt.Sprintf(", about %v left", time.Duration(f.SecondsLeft*float64(time.Second)).Round(time.Second))
+	}
+	return line
+}
+
 // repairLines are INFO's repair section.
 func repairLines(n *cluster.Node) (lines [][2]string) {
 	line := func(name string, value any) { lines = append(lines, [2]string{name, fmt.Sprint(value)}) }
@@ -132,6 +153,9 @@ func repairLines(n *cluster.Node) (lines [][2]string) {
 	line("leaves_summed_anew", m.Rebuilt.Load())
 	line("partitions_filled", m.Filled.Load())
 	line("partitions_filling", m.Filling.Load())
+	if f := refillOf(n); f != nil {
+		line("filling", fmt.Sprintf("partitions=%d,done=%d,percent=%d,keys=%d,bytes=%d,seconds=%.0f,seconds_left=%.0f", f.Partitions, f.Done, f.Percent, f.Keys, f.Bytes, f.Seconds, f.SecondsLeft))
+	}
 	line("partitions_unsettled", n.Unsettled())
 	if r := (repairer{n}).Repaired(); r.Running {
 		line("running", fmt.Sprintf("partitions=%d,done=%d,keys=%d,differing=%d", r.Partitions, r.Done, r.Keys, r.Differing))

@@ -19,8 +19,8 @@ type source struct {
 	healthy func() error
 	// clock says why the node's clock is likely to be wrong, "" when nothing does.
 	clock func() string
-	// filling counts the node's partitions that others are filling.
-	filling func() int
+	// refill is how far others have filled the node's copies, nil when they fill none.
+	refill func() *admin.Refill
 }
 
 // Healthy implements admin.Source.
@@ -31,7 +31,10 @@ func (s *source) Ready() error { return s.node.Ready() }
 
 // Nodes implements admin.Source.
 func (s *source) Nodes() admin.NodeList {
-	list := admin.NodeList{Cluster: s.clusterName, Self: s.node.Self().ID.String(), Process: os.Getpid(), Version: Version, Clock: s.clock(), Filling: s.filling(), Nodes: []admin.Node{}}
+	list := admin.NodeList{Cluster: s.clusterName, Self: s.node.Self().ID.String(), Process: os.Getpid(), Version: Version, Clock: s.clock(), Refill: s.refill(), Nodes: []admin.Node{}}
+	if f := list.Refill; f != nil {
+		list.Filling = f.Partitions - f.Done
+	}
 	if err := s.node.Ready(); err != nil {
 		list.Reason = err.Error()
 	} else {

@@ -11,6 +11,7 @@ import (
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/ring"
 	"kvstore/config"
+	"kvstore/server/admin"
 	"kvstore/server/command"
 	"kvstore/storage"
 )
@@ -51,7 +52,7 @@ func TestSource(t *testing.T) {
 	s := &source{node: fakeTopology{ring: r}, clusterName: "kvstore", join: func(_ context.Context, gossip []string) error {
 		joined = gossip
 		return nil
-	}, clock: func() string { return "it is early" }, filling: func() int { return 7 }}
+	}, clock: func() string { return "it is early" }, refill: func() *admin.Refill { return &admin.Refill{Partitions: 9, Done: 2} }}
 	list := s.Nodes()
 	if list.ClusterID != "00000000000000c1" || list.Self != "0000000000000001" || !list.Ready || list.Clock != "it is early" || list.Filling != 7 || list.Epoch != 1 || list.Partitions != 8 || len(list.Nodes) != 4 {
 		t.Errorf("node list %+v", list)
@@ -75,7 +76,7 @@ func TestSource(t *testing.T) {
 }
 
 func TestSourceWithoutRing(t *testing.T) {
-	s := &source{node: fakeTopology{ready: errors.New("joining")}, clusterName: "kvstore", clock: func() string { return "" }, filling: func() int { return 0 }}
+	s := &source{node: fakeTopology{ready: errors.New("joining")}, clusterName: "kvstore", clock: func() string { return "" }, refill: func() *admin.Refill { return nil }}
 	if list := s.Nodes(); list.Ready || list.Reason != "joining" || list.Epoch != 0 || list.Nodes[0].Member {
 		t.Errorf("node list %+v", list)
 	}

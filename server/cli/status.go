@@ -79,14 +79,8 @@ func writeStatus(out io.Writer, list admin.NodeList, now time.Time) error {
 	if list.Clock != "" {
 		fmt.Fprintf(out, "%s: %s\n", self, list.Clock)
 	}
-	if list.Filling > 0 {
-		held := list.Partitions
-		for _, n := range list.Nodes {
-			if n.ID == list.Self {
-				held = n.Replicas
-			}
-		}
-		fmt.Fprintf(out, "%s is being filled by the others: %s to go, %d%% done\n", self, plural(list.Filling, "partition"), 100*max(0, held-list.Filling)/max(held, 1))
+	if list.Refill != nil {
+		fmt.Fprintf(out, "%s is being filled by the others: %s\n", self, refillLine(list.Refill))
 	}
 	fmt.Fprintln(out)
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)

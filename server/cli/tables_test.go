@@ -13,12 +13,13 @@ import (
 
 func TestWriteStatus(t *testing.T) {
 	now := time.Unix(1000, 0)
-	list := admin.NodeList{Cluster: "kvstore", ClusterID: "c1", Self: "a", Epoch: 3, Partitions: 256, Reason: "the disk is full", Clock: "its clock is wrong", Filling: 64, Nodes: []admin.Node{
-		{ID: "a", Name: "n1", Address: "127.0.0.1:7001", State: "alive", DC: "dc1", Rack: "r1", Replicas: 256, Primaries: 85},
-		{ID: "b", Name: "n2", Address: "127.0.0.1:7002", State: "dead", DC: "dc1", Rack: "r2", Replicas: 128, Primaries: 0, Heartbeat: now.Add(-90 * time.Second)},
-		{ID: "c", Name: "n3", Address: "127.0.0.1:7003", State: "alive", DC: "dc1", Rack: "r3", Heartbeat: now.Add(-1500 * time.Millisecond)},
-		{ID: "d", Name: "n4", Address: "127.0.0.1:7004", State: "dead", DC: "dc1", Rack: "r4"},
-	}}
+	list := admin.NodeList{Cluster: "kvstore", ClusterID: "c1", Self: "a", Epoch: 3, Partitions: 256, Reason: "the disk is full", Clock: "its clock is wrong", Filling: 64,
+		Refill: &admin.Refill{Partitions: 256, Done: 192, Percent: 75, Keys: 1234567, Bytes: 96 << 20, SecondsLeft: 29.6}, Nodes: []admin.Node{
+			{ID: "a", Name: "n1", Address: "127.0.0.1:7001", State: "alive", DC: "dc1", Rack: "r1", Replicas: 256, Primaries: 85},
+			{ID: "b", Name: "n2", Address: "127.0.0.1:7002", State: "dead", DC: "dc1", Rack: "r2", Replicas: 128, Primaries: 0, Heartbeat: now.Add(-90 * time.Second)},
+			{ID: "c", Name: "n3", Address: "127.0.0.1:7003", State: "alive", DC: "dc1", Rack: "r3", Heartbeat: now.Add(-1500 * time.Millisecond)},
+			{ID: "d", Name: "n4", Address: "127.0.0.1:7004", State: "dead", DC: "dc1", Rack: "r4"},
+		}}
 	var b strings.Builder
 	if err := writeStatus(&b, list, now); err != nil {
 		t.Fatal(err)
@@ -26,7 +27,7 @@ func TestWriteStatus(t *testing.T) {
 	want := `cluster kvstore (c1): 4 nodes, 2 alive, 2 dead; 256 partitions; ring epoch 3
 n1 is not ready: the disk is full
 n1: its clock is wrong
-n1 is being filled by the others: 64 partitions to go, 75% done
+n1 is being filled by the others: 64 partitions to go, 75% done, 1234567 keys and 96MiB taken over, about 30s left
 
 NAME  ADDRESS         STATE  HEARTBEAT  PARTITIONS  PRIMARY   DC   RACK  ID
 n1*   127.0.0.1:7001  alive  now        256 (100%)  85 (33%)  dc1  r1    a
