@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"bytes"
 	"path/filepath"
 	"slices"
 	"testing"
@@ -10,7 +11,16 @@ import (
 	"kvstore/cluster/hint"
 )
 
-// The failures known from other systems, each as a schedule.
+// The failures known from other systems, each as a schedule:
+//
+//	Dynomite  a replica that was away never gets what it missed     TestDynomitesMissedReplicaCatchesUp
+//	KeyDB     active replicas stay apart; deleted keys come back    TestKeyDBsActiveReplicasConverge, TestKeyDBsDeletedKeysStayDeleted
+//	Riak      counters are issued again (kv679)                     TestKV679LostState, -ReapedTombstone, -ByNodesThatHoldNothing
+//	Scylla    hints refuse clients' writes; tombstones go           TestScyllasHintsRefuseNoClient,
+//	          while hints are outstanding                           TestScyllasTombstonesStayWhileAHintIsOutstanding
+//	all       a late hint, an old disk, a copied directory, a       TestALateHintBringsNothingBack, TestAnOldDiskBringsNothingBack,
+//	          clock set back, two coordinators in a partition       TestAClonedDirectory, TestARestartWithTheClockSetBack,
+//	                                                                TestTwoPartitionedWritersMakeSiblings
 
 var sloppily = coordinator.Levels{R: coordinator.Quorum, W: coordinator.Quorum, Mode: coordinator.Sloppy}
 
@@ -192,9 +202,9 @@ func (s *scene) owes(m int) bool {
 	return slices.ContainsFunc(s.machines[m].up().Hints(), func(h hint.Stat) bool { return h.Count > 0 })
 }
 
-// TestNoTombstoneGoesWhileAHintIsOutstanding: the replica that missed the deletion
+// TestScyllasTombstonesStayWhileAHintIsOutstanding: the replica that missed the deletion
 // is owed a hint, so the others keep its tombstone.
-func TestNoTombstoneGoesWhileAHintIsOutstanding(t *testing.T) {
+func TestScyllasTombstonesStayWhileAHintIsOutstanding(t *testing.T) {
 	play(t, kept, func(s *scene) {
 		order := s.roles("k")
 		s.set(order[0], quorums, Acknowledged)
@@ -240,8 +250,8 @@ func TestAnOldDiskBringsNothingBack(t *testing.T) {
 	})
 }
 
-// TestAMissedReplicaCatchesUp: as in Dynomite it did not. Nobody reads.
-func TestAMissedReplicaCatchesUp(t *testing.T) {
+// TestDynomitesMissedReplicaCatchesUp: as in Dynomite it did not. Nobody reads.
+func TestDynomitesMissedReplicaCatchesUp(t *testing.T) {
 	play(t, kept, func(s *scene) {
 		order := s.roles("k")
 		s.set(order[0], quorums, Acknowledged)
@@ -252,10 +262,42 @@ func TestAMissedReplicaCatchesUp(t *testing.T) {
 	})
 }
 
-// TestDeletedKeysStayDeleted: as KeyDB's active replicas brought them back. Two
+// TestKeyDBsActiveReplicasConverge: as KeyDB's did not. Both sides of a partition write,
+// count and delete, and nobody reads afterwards: the replicas end with equal bytes.
+func TestKeyDBsActiveReplicasConverge(t *testing.T) {
+	play(t, func(c *Config) {
+		c.Keys = []KeySpec{{Name: "k", R: majority, W: majority, Check: Kept}, {Name: "n", R: majority, W: majority, Check: Kept}}
+	}, func(s *scene) {
+		order := s.roles("k")
+		s.set(order[0], quorums, Acknowledged)
+		s.apart(order[0])
+		for range 5 {
+			for _, m := range order[:2] {
+				s.set(m, ones, Acknowledged)
+			}
+			if o := s.do(order[1], quorums, "incr", "n"); o.Outcome != Acknowledged {
+				t.Errorf("%v", o)
+			}
+		}
+		s.del(order[1], quorums)
+		s.set(order[2], ones, Acknowledged)
+		s.heal()
+		s.pass(2 * s.c.Period)
+		s.look()
+		for _, key := range []string{"k", "n"} {
+			for m := range s.machines {
+				if held := s.sighted.encoded[m][key]; len(held) == 0 || !bytes.Equal(held, s.sighted.encoded[0][key]) {
+					t.Errorf("n%d holds %x of %s, n0 %x", m, held, key, s.sighted.encoded[0][key])
+				}
+			}
+		}
+	})
+}
+
+// TestKeyDBsDeletedKeysStayDeleted: as KeyDB's active replicas brought them back. Two
 // sides of a partition write and delete keys of which the other one still has the
 // old values.
-func TestDeletedKeysStayDeleted(t *testing.T) {
+func TestKeyDBsDeletedKeysStayDeleted(t *testing.T) {
 	play(t, kept, func(s *scene) {
 		order := s.roles("k")
 		s.set(order[0], quorums, Acknowledged)
@@ -271,9 +313,9 @@ func TestDeletedKeysStayDeleted(t *testing.T) {
 	})
 }
 
-// TestHintsRefuseNoClient: as Scylla's did. The space for hints is full, and writes
+// TestScyllasHintsRefuseNoClient: as Scylla's did. The space for hints is full, and writes
 // go on.
-func TestHintsRefuseNoClient(t *testing.T) {
+func TestScyllasHintsRefuseNoClient(t *testing.T) {
 	play(t, func(c *Config) { kept(c); c.HintBytes = 1 }, func(s *scene) {
 		order := s.roles("k")
 		s.away(order[2], func() {
