@@ -228,7 +228,7 @@ func (s *session) runOp(cmd *command.Command, args [][]byte, levels coordinator.
 		return false
 	}
 	s.begin(cmd)
-	if s.server.options.Redirect != nil && s.redirected(key) {
+	if s.server.options.Redirect != nil && s.redirected(args, 1, cmd.FirstKey, 1) {
 		return true
 	}
 	c := s.prepare(cmd, cmd.Op, key, args, levels)
@@ -298,15 +298,34 @@ func (s *session) account(cmd *command.Command, reply []byte, took time.Duration
 	}
 }
 
-// redirected answers MOVED for a key that is served elsewhere.
-func (s *session) redirected(key []byte) bool {
-	at, addr := s.server.options.Redirect(key)
-	if addr == "" {
+// crossSlot is what Redis says of keys that it cannot send a client to one node for.
+const crossSlot = "-CROSSSLOT Keys in request don't hash to the same slot\r\n"
+
+// redirected answers MOVED for keys that are served elsewhere, or CROSSSLOT when they
+// are of several slots and not all served here. The command after ASKING is served.
+func (s *session) redirected(args [][]byte, n, first, step int) bool {
+	if s.Asking {
+		s.Asking = false
 		return false
 	}
-	text := strconv.AppendInt([]byte("-MOVED "), int64(at), 10)
-	text = append(append(text, ' '), addr...)
-	s.reject(append(text, '\r', '\n'))
+	slot, addr, several := 0, "", false
+	for i := range n {
+		at, to := s.server.options.Redirect(args[first+i*step])
+		several = several || i > 0 && at != slot
+		if slot = at; addr == "" {
+			addr = to
+		}
+	}
+	switch {
+	case addr == "":
+		return false
+	case several:
+		s.reject([]byte(crossSlot))
+	default:
+		text := strconv.AppendInt([]byte("-MOVED "), int64(slot), 10)
+		text = append(append(text, ' '), addr...)
+		s.reject(append(text, '\r', '\n'))
+	}
 	return true
 }
 

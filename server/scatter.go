@@ -36,12 +36,8 @@ func (s *session) runScatter(cmd *command.Command, args [][]byte, levels coordin
 	}
 	s.begin(cmd)
 	n, first, step := cmd.Keys(args)
-	if s.server.options.Redirect != nil {
-		for i := range n {
-			if s.redirected(args[first+i*step]) {
-				return true
-			}
-		}
+	if s.server.options.Redirect != nil && s.redirected(args, n, first, step) {
+		return true
 	}
 	g := &gather{session: s, cmd: cmd, proto: s.Proto, began: time.Now()}
 	g.parts = make([]*coordinator.Request, n)

@@ -83,12 +83,8 @@ func (s *session) runWait(cmd *command.Command, args [][]byte, levels coordinato
 		return false
 	}
 	s.begin(cmd)
-	if n, first, step := cmd.Keys(args); n > 0 && s.server.options.Redirect != nil {
-		for i := range n {
-			if s.redirected(args[first+i*step]) {
-				return true
-			}
-		}
+	if n, first, step := cmd.Keys(args); n > 0 && s.server.options.Redirect != nil && s.redirected(args, n, first, step) {
+		return true
 	}
 	j := &job{session: s, cmd: cmd, began: time.Now()}
 	j.context, j.cancel = context.WithCancel(s.server.workers.ctx)

@@ -1,6 +1,9 @@
 package cli
 
-import "kvstore/cluster/ring"
+import (
+	"kvstore/cluster/ring"
+	"kvstore/server/command"
+)
 
 // router is what redirect has to know of a node.
 type router interface {
@@ -10,8 +13,8 @@ type router interface {
 }
 
 // redirect tells clients that know Redis Cluster where a key lives: here, when
-// this node holds a replica, else with the first replica that is not dead. When
-// all are, the error is ours to give.
+// this node holds a replica, else with the first replica that is not dead, which is
+// what CLUSTER SLOTS shows. When all are dead, the error is ours to give.
 func redirect(n router) func(key []byte) (slot int, addr string) {
 	return func(key []byte) (int, string) {
 		slot := ring.SlotOf(key)
@@ -25,7 +28,7 @@ func redirect(n router) func(key []byte) (slot int, addr string) {
 		}
 		for _, id := range r.Replicas(p) {
 			if n.State(id) != "dead" {
-				return int(slot), r.Member(id).Client
+				return int(slot), command.ClientAddress(r.Member(id))
 			}
 		}
 		return int(slot), ""

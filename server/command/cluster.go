@@ -29,6 +29,11 @@ func clusterCommands() []*Command {
 			Summary: "Takes READONLY back.",
 			Local:   func(c *Ctx) { c.Session.ReadOnly = false; c.OK() },
 		},
+		{
+			Name: "asking", Arity: 1, Flags: Fast, Since: "3.0.0", Complexity: "O(1)", Categories: CatConnection,
+			Summary: "Has the next command with keys served here, though routing is redirect and another node holds them.",
+			Local:   func(c *Ctx) { c.Session.Asking = true; c.OK() },
+		},
 	}
 	for _, c := range all {
 		inFamily(c, GroupCluster, 0)

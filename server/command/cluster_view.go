@@ -13,10 +13,11 @@ import (
 //
 // Every node is a master, because each takes any command for any key. The slots
 // of a partition are shown at its soft primary, the first node of its
-// preference list that is alive, and the other holders follow as replicas, those
-// that are suspect last. So a client that routes by slot saves a hop, and one that
-// lost a node finds all slots again as soon as it asks: a node that died is suspect
-// at once, and dead seconds later.
+// preference list, and the other holders follow as replicas. That changes with the
+// ring only, not with every suspicion: clients that heard of each would move their
+// connections to and fro, and any other node serves them meanwhile. A node that is
+// dead is left out, as Redis does, or clients that know no other way would miss its
+// slots until it is back or removed.
 type clusterView struct {
 	nodes    []viewNode
 	ranges   []heldRange
@@ -87,22 +88,16 @@ const (
 )
 
 // place fills the ranges and the nodes' slots from the ring's table, joining
-// neighbouring partitions with the same holders. Suspect replicas come last, dead
-// ones are left out, as Redis does.
+// neighbouring partitions with the same holders. Dead ones are left out.
 func (v *clusterView) place(r *ring.Ring) {
 	for p := range r.Q {
 		first, last := r.SlotRange(ring.Partition(p))
-		var holders, suspects []int
+		var holders []int
 		for _, i := range r.ReplicaIndexes(ring.Partition(p)) {
-			switch v.nodes[i].state {
-			case stateDead:
-			case stateSuspect:
-				suspects = append(suspects, int(i))
-			default:
+			if v.nodes[i].state != stateDead {
 				holders = append(holders, int(i))
 			}
 		}
-		holders = append(holders, suspects...)
 		slots := int(last-first) + 1
 		if all := r.ReplicaIndexes(ring.Partition(p)); len(holders) > 0 {
 			v.served += slots
@@ -140,6 +135,17 @@ func (v *clusterView) serving() int {
 		}
 	}
 	return n
+}
+
+// ClientAddress is where clients of another node reach a member: by the host that
+// nodes reach it by, if it listens on every interface.
+func ClientAddress(m *ring.Member) string {
+	host, port, err := net.SplitHostPort(m.Client)
+	if err != nil || !unspecified(host) {
+		return m.Client
+	}
+	host, _, _ = net.SplitHostPort(m.RPC)
+	return net.JoinHostPort(host, port)
 }
 
 // address takes a member's addresses apart. A member that listens on every

@@ -35,7 +35,7 @@ func redisCommands() []redisGroup {
 			module|unload monitor psync replconf replicaof restore-asking role save shutdown slaveof slowlog
 			slowlog|get slowlog|help slowlog|len slowlog|reset swapdb sync time`)},
 		{"cluster", strings.Fields(`
-			asking cluster cluster|addslots cluster|addslotsrange cluster|bumpepoch
+			cluster cluster|addslots cluster|addslotsrange cluster|bumpepoch
 			cluster|count-failure-reports cluster|countkeysinslot cluster|delslots cluster|delslotsrange
 			cluster|failover cluster|flushslots cluster|forget cluster|getkeysinslot cluster|help cluster|info
 			cluster|keyslot cluster|links cluster|meet cluster|myid cluster|myshardid cluster|nodes

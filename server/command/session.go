@@ -37,6 +37,7 @@ type Session struct {
 	NoEvict       bool
 	NoTouch       bool
 	ReadOnly      bool // set by READONLY, which changes nothing here
+	Asking        bool // set by ASKING: the next command with keys is not sent elsewhere
 	Created       time.Time
 	LastActive    time.Time
 	LastCommand   *Command

@@ -113,8 +113,29 @@ func TestRedisCLI(t *testing.T) {
 // clients follow. Keys have one replica, so that most are elsewhere.
 func TestRedirect(t *testing.T) {
 	nodes := process.Cluster(t, 3, "server.routing=redirect", "replication.n=1")
-	if got := process.Dial(t, nodes[0].Client).Do("MGET", "a", "b", "c", "d", "e", "f"); !strings.HasPrefix(got, "-MOVED ") {
-		t.Errorf("MGET of six keys on one of three nodes: %s", got)
+	moved, held := 0, ""
+	for i, n := range nodes {
+		c := process.Dial(t, n.Client)
+		if got := c.Do("MGET", "a", "b", "c", "d", "e", "f"); !strings.HasPrefix(got, "-CROSSSLOT ") {
+			t.Errorf("MGET of six keys on one of three nodes: %s", got)
+		}
+		switch got := c.Do("MGET", "{k}1", "{k}2"); {
+		case strings.HasPrefix(got, "-MOVED "):
+			moved++
+			held = got[strings.LastIndex(got, " ")+1:]
+			if got := c.Do("ASKING") + c.Do("EXISTS", "{k}1"); strings.Contains(got, "MOVED") {
+				t.Errorf("after ASKING, node %d: %s", i, got)
+			}
+			if got := c.Do("EXISTS", "{k}1"); !strings.HasPrefix(got, "-MOVED ") {
+				t.Errorf("the command after that, node %d: %s", i, got)
+			}
+		}
+	}
+	if moved != 2 {
+		t.Errorf("%d of three nodes sent the client on", moved)
+	}
+	if got := process.Dial(t, strings.TrimSpace(held)).Do("MGET", "{k}1", "{k}2"); strings.HasPrefix(got, "-") {
+		t.Errorf("where MOVED led: %s", got)
 	}
 	for i := range 30 {
 		key := fmt.Sprintf("key:%d", i)
