@@ -85,23 +85,6 @@ func (m *machine) setClock(skew time.Duration) {
 	m.skew = skew
 }
 
-// rot flips a bit of one of a machine's tables.
-func (m *machine) rot(draw uint64) bool {
-	names, _ := m.disk.List(directory)
-	names = slices.DeleteFunc(names, func(n string) bool { return filepath.Ext(n) != ".sst" })
-	if len(names) == 0 {
-		return false
-	}
-	name := filepath.Join(directory, names[draw%uint64(len(names))])
-	info, err := m.disk.Stat(name)
-	if err != nil || info.Size == 0 {
-		return false
-	}
-	at := int64(draw >> 8 % uint64(info.Size))
-	m.w.note("fault: in %s of %s a bit at %d flips", name, m.name(), at)
-	return m.disk.Flip(name, at, uint(draw>>5)) == nil
-}
-
 // empty takes a machine's data, and leaves who it is.
 func (m *machine) empty() {
 	m.disk.Kill()
@@ -116,6 +99,7 @@ func (m *machine) empty() {
 		}
 	}
 	m.disk = disk
+	m.w.net.Amnesia(m.index)
 }
 
 // contents are what is on a disk.

@@ -32,8 +32,10 @@
 // in one direction or both, between two machines or groups; processes are paused,
 // stopped, killed between any two changes of their disks, in the middle of a turn,
 // or with their power, after which each unsynced page may be there or not; disks
-// are full for a while, rot, or are replaced by their image of minutes ago; clocks
-// are minutes wrong.
+// are full for a while, rot (tables, logs and manifests), or are replaced by their
+// image of minutes ago or by an empty one, after which the one before may come back;
+// clocks are minutes wrong. What a server or its operator does when a node says that
+// it has to end, or does not start and names the mend, is done too (places.go, rot.go).
 //
 // A message that asks to run an operation is never doubled: that it runs at most
 // once is what a connection gives.
@@ -72,6 +74,8 @@
 //   - dots: no two values have one dot, and no disk holds a dot nobody issued
 //   - equal: replicas of a quiet key hold the same bytes, and nobody else holds it;
 //     this comes about without reads, within two periods of comparing
+//   - place: who has met a life of a node meets no earlier one, whatever disk is
+//     started in its place; a node has to end only if there is such a disk
 //   - stands: every machine comes up again, and everything ends
 //
 // # Replay

@@ -50,6 +50,14 @@ const (
 	Restore
 	// Empty takes a machine's data, but not who it is.
 	Empty
+	// Replace puts an empty disk into a machine.
+	Replace
+	// ComeBack puts the disk that was replaced back.
+	ComeBack
+	// RotLog and RotManifest flip a bit in a log, or in a manifest, and kill the
+	// process.
+	RotLog
+	RotManifest
 	faults
 )
 
@@ -57,7 +65,7 @@ const (
 func (f Fault) String() string {
 	return [...]string{
 		"split", "one way", "isolate", "between", "pause", "kill", "kill mid turn", "kill mid write", "power", "power mid write",
-		"restart", "slow", "cut", "full disk", "clock ahead", "clock behind", "rot", "restore", "empty",
+		"restart", "slow", "cut", "full disk", "clock ahead", "clock behind", "rot", "restore", "empty", "replace", "come back", "rot of a log", "rot of a manifest",
 	}[f]
 }
 
@@ -92,11 +100,17 @@ func (w *World) strike(s Strike) {
 	case Ahead, Behind:
 		w.misset(s, m)
 	case Rot:
-		if w.mayLose(m, true) && m.rot(s.Draw) {
+		if w.mayLose(m, true) && m.rot(s.Fault, s.Draw) {
 			m.behind = true
 		}
 	case Restore:
 		w.restore(s, m)
+	case Replace:
+		w.replace(s, m)
+	case ComeBack:
+		w.comeBack(m)
+	case RotLog, RotManifest:
+		w.rotUnread(s, m)
 	case Empty:
 		if w.down() < w.c.MaxDown && m.process != nil && w.mayLose(m, true) {
 			w.note("fault: %s loses its data", m.name())
@@ -228,6 +242,7 @@ func (w *World) restore(s Strike, m *machine) {
 		m.disk.Kill()
 		m.lostPower()
 		m.disk = image
+		w.net.Amnesia(m.index)
 		w.loop.after(5*time.Second, m.start)
 	})
 }

@@ -105,18 +105,10 @@ func TestAJoinIsRefusedOnceThereIsData(t *testing.T) {
 		s.pass(introduction)
 		s.set(0, ones, Acknowledged)
 		s.machines[2].start()
-		var refusal error
-		s.run(time.Minute, "the refusal", func() bool {
-			if p := s.machines[2].process; p.node != nil {
-				select {
-				case refusal = <-p.node.Refused():
-				default:
-				}
-			}
-			return refusal != nil
-		})
-		if !errors.Is(refusal, cluster.ErrRefused) {
-			t.Errorf("refused with %v", refusal)
+		p := s.machines[2].process
+		s.run(time.Minute, "the refusal", func() bool { return p.refusal != nil })
+		if !errors.Is(p.refusal, cluster.ErrRefused) {
+			t.Errorf("refused with %v", p.refusal)
 		}
 		// It changed nothing: the two go on, also after a restart.
 		s.set(1, quorums, Acknowledged)

@@ -35,6 +35,8 @@ type machine struct {
 	// behind says that it has lost more than what was not synced, and that
 	// nobody has seen it level with the others since.
 	behind bool
+	rotten bool     // files that are only read at a start may be damaged
+	spare  *vfs.Mem // the disk before this one, nil when there was none
 }
 
 // process is one life of a machine's server.
@@ -46,6 +48,8 @@ type process struct {
 	gossip  *gossipEnd
 	killed  bool
 	trap    atomic.Pointer[trap]
+	gone    chan struct{} // closed when it ends, in order or not
+	refusal error         // why it has to end, as the node said
 }
 
 func (m *machine) name() string            { return fmt.Sprintf("n%d", m.index) }
@@ -87,8 +91,11 @@ func (m *machine) options(p *process) cluster.Options {
 		o.Logger = zerolog.New(zerolog.ConsoleWriter{Out: w.c.Log, NoColor: true, TimeFormat: "05.000"}).With().Timestamp().Str("on", m.name()).Logger()
 		o.Storage.Logger = o.Logger
 	}
-	if m.index > 0 {
-		o.Join = []string{w.machines[0].addr("7946")}
+	// The first one founds the ring. After that nobody is to found another.
+	for _, other := range w.machines {
+		if other != m && (w.formed || other.index == 0) {
+			o.Join = append(o.Join, other.addr("7946"))
+		}
 	}
 	return o
 }
@@ -107,7 +114,7 @@ func (m *machine) start() {
 		return
 	}
 	m.lives++
-	p := &process{machine: m, life: m.lives}
+	p := &process{machine: m, life: m.lives, gone: make(chan struct{})}
 	m.process = p
 	end, err := m.w.gossip.NewTransport(m.addr("7946"))
 	if err != nil {
@@ -132,6 +139,9 @@ func (m *machine) opened(p *process, node *cluster.Node, err error) {
 	}
 	switch {
 	case err == nil:
+	case m.damaged(err):
+		m.repair(p, err)
+		return
 	case m.excused(err):
 		m.w.note("%s does not start: %v", m.name(), err)
 		m.end(time.Millisecond)
@@ -145,7 +155,10 @@ func (m *machine) opened(p *process, node *cluster.Node, err error) {
 		m.w.fail("stands", "machine %s does not start: %v", m.name(), err)
 		return
 	}
-	p.node, m.known = node, node.Self().ID
+	if p.node = node; m.known == 0 {
+		m.known = node.Self().ID // a place is kept, whoever takes it
+	}
+	m.listen(p)
 	m.w.note("%s is open, %v incarnation %x", m.name(), node.Self().ID, node.Self().Incarnation)
 }
 
@@ -200,6 +213,9 @@ func (m *machine) end(noticed time.Duration) {
 	}
 	m.process = nil
 	p.killed = true
+	if p.node != nil {
+		close(p.gone)
+	}
 	m.w.net.Forget(m.index)
 	if p.rpc != nil {
 		p.rpc.kill(noticed)
@@ -236,6 +252,7 @@ func (m *machine) stop(done func()) {
 		})
 	})
 	p.node = nil // takes no more requests
+	close(p.gone)
 }
 
 // bury ends the goroutines of a killed process. Whatever they still try fails.

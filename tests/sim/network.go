@@ -3,6 +3,7 @@ package sim
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"math/rand/v2"
 	"slices"
 	"sync"
@@ -44,7 +45,10 @@ type Network struct {
 	slow       map[int]time.Duration      // guarded by mu: extra delay of a machine's messages
 	doomed     map[int]func()             // guarded by mu: called in the middle of a machine's next batch
 	paused     map[int]*pause             // guarded by mu: by machine
+	met        map[meeting]rpc.Life       // guarded by mu: see lives.go
 	lastCaller uint64                     // guarded by mu
+	// fail takes what must not be.
+	fail func(invariant, format string, args ...any)
 }
 
 // linkKey names one direction of one class of a pair, by machine so that it does
@@ -80,7 +84,8 @@ func newNetwork(l *loop, seed uint64) *Network {
 		transports: make(map[ring.NodeID]*Transport), listening: make(map[string]*Transport),
 		pairs: make(map[[2]ring.NodeID]*pair), links: make(map[linkKey]*link),
 		blocked: make(map[[2]int]bool), slow: make(map[int]time.Duration), doomed: make(map[int]func()),
-		paused: make(map[int]*pause),
+		paused: make(map[int]*pause), met: make(map[meeting]rpc.Life),
+		fail: func(invariant, format string, args ...any) { panic(invariant + ": " + fmt.Sprintf(format, args...)) },
 	}
 }
 
@@ -231,15 +236,23 @@ func (n *Network) connectable(a, b *Transport) bool {
 		n.paused[a.machine] == nil && n.paused[b.machine] == nil
 }
 
-// establish makes the session, of whoever runs under these ids now.
+// establish makes the session, of whoever runs under these ids now, when both let
+// each other in.
 func (n *Network) establish(p *pair, ida, idb ring.NodeID) {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	p.connecting = false
 	a, b := n.transports[ida], n.transports[idb]
 	if a == nil || b == nil || p.session != nil || !n.connectable(a, b) {
+		p.connecting = false
 		return
 	}
+	n.greet(p, a, b)
+}
+
+// join makes the session of two that have let each other in. The caller holds mu.
+func (n *Network) join(p *pair, a, b *Transport) {
+	n.meet(a, b)
+	n.meet(b, a)
 	s := &session{ends: [2]*Transport{a, b}}
 	p.session = s
 	for end := range s.ends {

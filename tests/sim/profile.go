@@ -175,6 +175,22 @@ func profiles() []profile {
 			c.Rare = []Fault{Empty, Empty, Empty, Empty}
 			thin(c)
 		}},
+		{"replaced disks", func(c *Config, r *rand.Rand) {
+			if r.IntN(2) == 0 {
+				five(c, r)
+			}
+			c.Faults = []Fault{Cut, Kill, Isolate}
+			c.Rare = []Fault{Replace, Replace, Replace, ComeBack, ComeBack, ComeBack}
+			lossy(c)
+		}},
+		{"rotten logs", func(c *Config, r *rand.Rand) {
+			if r.IntN(2) == 0 {
+				five(c, r)
+			}
+			c.Faults = []Fault{Cut, Kill, Restart, Isolate}
+			c.Rare = []Fault{RotLog, RotLog, RotLog, RotManifest, RotManifest, Rot}
+			lossy(c)
+		}},
 	}
 }
 

@@ -90,6 +90,7 @@ type World struct {
 	issued  int
 	allowed int // how many operations may be issued by now
 	history []*Op
+	formed  bool // there is a ring
 	ending  bool // no new operations and faults
 	over    bool // nothing comes after
 
@@ -120,6 +121,7 @@ func newWorld(c Config) *World {
 		replicas: make(map[string][]int), metrics: make(map[string]uint64),
 	}
 	w.net = newNetwork(w.loop, c.Seed)
+	w.net.fail = w.fail
 	w.gossip.SetFate(w.fate)
 	w.net.Ping(func() bool { return w.over })
 	for _, op := range command.NewTable().Ops() {
@@ -195,7 +197,8 @@ func (w *World) form() bool {
 	for _, m := range w.machines {
 		m.start()
 	}
-	return w.together("to form")
+	w.formed = w.together("to form")
+	return w.formed
 }
 
 // introduction is the time in which nodes that have just been connected tell each

@@ -1,0 +1,90 @@
+package sim
+
+import (
+	"errors"
+
+	"kvstore/cluster"
+	"kvstore/storage/vfs"
+)
+
+// replace puts an empty disk into a machine, whose node takes its old place by its
+// name. The disk that was there may come back later.
+func (w *World) replace(s Strike, m *machine) {
+	if w.down() >= w.c.MaxDown || m.process == nil || m.process.node == nil || !w.mayLose(m, true) {
+		return
+	}
+	w.note("fault: %s gets an empty disk", m.name())
+	m.wanted, m.behind = false, true
+	swap := func() {
+		m.swap(newDisk())
+		w.loop.after(s.Length, m.start)
+	}
+	if s.Draw%2 == 0 {
+		m.stop(swap)
+		return
+	}
+	m.disk.Kill()
+	m.lostPower()
+	swap()
+}
+
+// swap puts a disk into a machine that is down, and puts the one that was there aside.
+func (m *machine) swap(disk *vfs.Mem) {
+	m.disk, m.spare = disk, m.disk
+	m.w.net.Amnesia(m.index)
+}
+
+// comeBack puts the disk back into a machine that was there before the present one.
+// If its node was stopped in order, others see that it is an old one; otherwise it
+// takes its place as the latest.
+func (w *World) comeBack(m *machine) {
+	if w.down() >= w.c.MaxDown || m.process == nil || m.process.node == nil || m.spare == nil || !w.mayLose(m, true) {
+		return
+	}
+	w.note("fault: %s gets its old disk back", m.name())
+	m.wanted, m.behind = false, true
+	m.stop(func() {
+		m.swap(m.spare)
+		m.start()
+	})
+}
+
+// listen waits for a node to say that it has to end.
+func (m *machine) listen(p *process) {
+	refused := p.node.Refused()
+	m.w.background.Go(func() {
+		select {
+		case <-p.gone:
+		case err := <-refused:
+			m.w.loop.after(0, func() { m.refused(p, err) })
+		}
+	})
+}
+
+// refused does what an operator does, or the server itself, when a node has to end.
+func (m *machine) refused(p *process, err error) {
+	if m.process != p || p.node == nil {
+		return
+	}
+	m.w.note("%s has to end: %v", m.name(), err)
+	p.refusal = err
+	switch {
+	case errors.Is(err, cluster.ErrRefused) && !m.w.formed: // the test knows why
+	case errors.Is(err, cluster.ErrOldPlace):
+		m.stop(m.restart)
+	case errors.Is(err, cluster.ErrPlaceTaken) && m.spare != nil:
+		m.stop(func() {
+			m.swap(m.spare)
+			m.restart()
+		})
+	default:
+		m.w.fail("place", "machine %s has to end: %v", m.name(), err)
+	}
+}
+
+// restart starts a machine's process again, unless it is to be down.
+func (m *machine) restart() {
+	if m.wanted {
+		m.start()
+	}
+}
