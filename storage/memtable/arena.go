@@ -63,11 +63,15 @@ func (a *arena) alloc(n int) (ref, unsafe.Pointer) {
 	a.used.Add(int64(units) * unit)
 	if units > a.limit-a.cursor {
 		if int(units)*unit > a.pageSize/4 {
-			return a.piece(units)
+			lead := uint32(0)
+			if a.next == 0 { // the ref 0 means nothing
+				lead = 1
+			}
+			return a.piece(units, lead)
 		}
-		first, _ := a.piece(a.mask + 1)
+		first, _ := a.piece(a.mask+1, 0)
 		a.cursor, a.limit = first, first+a.mask+1
-		if first == 0 { // the ref 0 means nothing
+		if first == 0 { // likewise
 			a.cursor = 1
 		}
 	}
@@ -105,12 +109,8 @@ func (a *arena) free() {
 	a.mapped = nil
 }
 
-// piece makes memory of its own for that many units.
-func (a *arena) piece(units uint32) (ref, unsafe.Pointer) {
-	lead := uint32(0)
-	if a.next == 0 && units != a.mask+1 {
-		lead = 1 // a first record larger than a page must not get the ref 0
-	}
+// piece makes memory of its own for that many units behind lead units that stay free.
+func (a *arena) piece(units, lead uint32) (ref, unsafe.Pointer) {
 	memory := a.memory(int(units + lead))
 	page := a.next
 	a.next += (units + lead + a.mask) >> a.shift

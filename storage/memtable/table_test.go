@@ -351,3 +351,15 @@ func BenchmarkNewTable(b *testing.B) {
 		New(64<<10).Set([]byte("k"), 1, entry.KindSet, nil)
 	}
 }
+
+// TestFirstRecordOfAnySize: the first record of a table is found, however it fits the arena's pages.
+func TestFirstRecordOfAnySize(t *testing.T) {
+	key := []byte("A1")
+	for size := range minPage + 100 {
+		table := New(1)
+		table.Set(key, 1, entry.KindSet, make([]byte, size))
+		if value, _, _, found := table.Get(key, 1); !found || len(value) != size {
+			t.Fatalf("a value of %d bytes: found %v with %d", size, found, len(value))
+		}
+	}
+}
