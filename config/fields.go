@@ -180,7 +180,7 @@ func Fields() []Field {
 			Doc: "Compression of tables on disk.",
 			at:  func(c *Config) value { return choice{&c.Storage.Compression, []string{"s2", "zstd", "none"}} }},
 		{Key: "storage.memtable_size", Default: "64MiB",
-			Doc: "Writes collected in memory before they become a table. Two of them may be in memory at a time.",
+			Doc: "Writes collected in memory before they become a table. Three of them may be in memory at a time: one that is written to, and two that wait for the disk.",
 			at:  func(c *Config) value { return size{&c.Storage.MemtableSize, 1 * MiB, 512 * MiB} }},
 		{Key: "storage.cache_size", Default: "256MiB",
 			Doc: "Memory for blocks read from tables.",

@@ -113,6 +113,7 @@ func (d *DB) runJob(choose chooser) (ran bool, err error) {
 		return false, nil
 	}
 	c.kick() // Another worker may find work beside this one.
+	s = s.onTables()
 	err = d.perform(j, s)
 	s.release()
 	c.mu.Lock()

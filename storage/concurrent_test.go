@@ -362,7 +362,7 @@ func TestWritersWaitForFlushes(t *testing.T) {
 			}
 		}()
 		time.Sleep(3 * time.Second)
-		if m := db.Metrics(); m.Stalls == 0 || m.Immutable != 4 {
+		if m := db.Metrics(); m.Stalls == 0 || m.Immutable != db.options.MaxImmutable {
 			t.Errorf("%d stalls with %d memtables waiting", m.Stalls, m.Immutable)
 		}
 		close(hold)

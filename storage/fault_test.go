@@ -282,7 +282,9 @@ func TestCloseFlushesEveryLog(t *testing.T) {
 			}
 			return nil
 		}}
-		db, err := Open("/db", tinyOptions(faulty, SyncNever))
+		o := tinyOptions(faulty, SyncNever)
+		o.MaxImmutable = 4
+		db, err := Open("/db", o)
 		if err != nil {
 			t.Fatal(err)
 		}

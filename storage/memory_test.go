@@ -4,9 +4,12 @@ import (
 	"bytes"
 	"encoding/binary"
 	"math/rand/v2"
+	"strings"
 	"sync"
 	"sync/atomic"
 	"testing"
+	"testing/synctest"
+	"time"
 
 	"kvstore/storage/vfs"
 )
@@ -92,4 +95,42 @@ func TestMemtablesAreFreedBehindReaders(t *testing.T) {
 	if err := db.Close(); err != nil {
 		t.Fatal(err)
 	}
+}
+
+// TestCompactionHoldsNoMemtable: what is flushed while a compaction takes its time is freed at once.
+func TestCompactionHoldsNoMemtable(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		var slow atomic.Bool
+		fs := &vfs.Faulty{FS: vfs.NewMem(), Inject: func(op vfs.Op, name string) error {
+			if op == vfs.OpCreate && strings.HasSuffix(name, ".sst") && slow.Load() {
+				time.Sleep(time.Hour)
+			}
+			return nil
+		}}
+		o := tinyOptions(fs, SyncNever)
+		o.L0Trigger = 7 // nothing is compacted unless it is asked for
+		db, err := Open("/db", o)
+		must(t, err)
+		for _, v := range []string{"1", "2"} {
+			mustSet(t, db, "a", v)
+			must(t, db.Flush())
+		}
+		slow.Store(true)
+		var compaction sync.WaitGroup
+		compaction.Go(func() { must(t, db.Compact()) })
+		synctest.Wait()
+		slow.Store(false)
+		if len(db.compactor.busy) == 0 {
+			t.Fatal("no compaction is under way")
+		}
+		m := db.active
+		mustSet(t, db, "a", "3")
+		must(t, db.Flush())
+		synctest.Wait()
+		if n := m.refs.Load(); n != 0 {
+			t.Errorf("%d states hold a memtable that was flushed", n)
+		}
+		compaction.Wait()
+		must(t, db.Close())
+	})
 }

@@ -75,7 +75,7 @@ type Options struct {
 	// SelfPaced says that writers ask Owed and rest elsewhere. Without it a write rests itself when the disk cannot follow.
 	SelfPaced bool
 
-	// MaxImmutable is how many full memtables may wait for their flush before writers wait; default 4.
+	// MaxImmutable is how many full memtables may wait for their flush before writers wait; default 2.
 	MaxImmutable int
 	// BlockSize is a table block's size before compression, in bytes; default 4 KiB.
 	BlockSize int
@@ -106,7 +106,7 @@ func (o *Options) EnsureDefaults() {
 	orDefault(&o.MemtableSize, 64<<20)
 	orDefault(&o.CacheSize, 256<<20)
 	orDefault(&o.MaxQuarantine, 1<<30)
-	orDefault(&o.MaxImmutable, 4)
+	orDefault(&o.MaxImmutable, 2)
 	orDefault(&o.BlockSize, 4<<10)
 	orDefault(&o.TableSize, min(32<<20, max(4<<20, o.MemtableSize/2)))
 	orDefault(&o.LevelSize, max(4*o.MemtableSize, 2*o.TableSize))

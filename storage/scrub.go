@@ -121,6 +121,7 @@ func (d *DB) scrubTable(number uint64, pace func(int) error) error {
 	if s == nil {
 		return ErrClosed
 	}
+	s = s.onTables()
 	defer s.release()
 	t := s.version.numbered(number)
 	if t == nil {

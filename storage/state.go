@@ -31,7 +31,7 @@ type readState struct {
 	db *DB
 	// refs counts the readers, and one for being the engine's present state. Zero is final.
 	refs atomic.Int64
-	// active takes the writes; immutable wait for their flush, newest first.
+	// active takes the writes; immutable wait for their flush, newest first. There is neither in a state by onTables.
 	active    *memory
 	immutable []*memory
 	version   *version
@@ -66,12 +66,26 @@ func (s *readState) hold() bool {
 func (s *readState) release() {
 	if s.refs.Add(-1) == 0 {
 		s.db.releaseVersion(s.version)
-		s.db.releaseMemory(s.active)
+		if s.active != nil {
+			s.db.releaseMemory(s.active)
+		}
 		for _, m := range s.immutable {
 			s.db.releaseMemory(m)
 		}
 		s.db.states.Done()
 	}
+}
+
+// onTables lets go of the state and returns another, held, of the same tables and range deletions but without memtables,
+// which as long as they are in a state take memory, though they may have been flushed. It is for background work that
+// takes long.
+func (s *readState) onTables() *readState {
+	s.version.refs.Add(1)
+	s.db.states.Add(1)
+	t := &readState{db: s.db, version: s.version, ranges: s.ranges}
+	t.refs.Store(1)
+	s.release()
+	return t
 }
 
 func (d *DB) releaseVersion(v *version) {

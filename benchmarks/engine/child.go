@@ -8,6 +8,7 @@ import (
 	"os"
 	"path/filepath"
 	"runtime"
+	"runtime/debug"
 	"runtime/pprof"
 	"slices"
 	"strings"
@@ -195,7 +196,7 @@ func (c *child) obey(o order, a *answer) error {
 			return err
 		}
 	}
-	runtime.GC()
+	debug.FreeOSMemory() // what went before is not the run's memory
 	stop, err := c.profile(o)
 	if err != nil {
 		return err

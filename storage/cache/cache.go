@@ -8,9 +8,11 @@ import (
 )
 
 const (
-	// A shard is made large enough for hundreds of blocks, and there are not more shards than keep a dozen cores apart.
-	minShardSize = 1 << 20
-	maxShards    = 32
+	// A shard is made large enough for hundreds of blocks, and there are as many as keep the processors apart, not more:
+	// each takes memory two megabytes at once where there are huge pages, half of which it has no use for on the average.
+	minShardSize    = 1 << 20
+	processorShards = 4
+	maxShards       = 32
 
 	// offHeapSize is the size from which a cache is worth memory of its own; the many small ones of a simulation are not.
 	offHeapSize = 8 << 20
@@ -41,7 +43,8 @@ type Metrics struct {
 func New(size int64) *Cache {
 	size = max(size, 64<<10)
 	n := 1
-	for n < maxShards && size/int64(n*2) >= minShardSize {
+	most := min(maxShards, processorShards*runtime.GOMAXPROCS(0))
+	for n < most && size/int64(n*2) >= minShardSize {
 		n *= 2
 	}
 	c := &Cache{shards: make([]shard, n), shift: uint(64 - bits.TrailingZeros(uint(n))), size: size}

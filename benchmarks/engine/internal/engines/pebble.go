@@ -9,7 +9,7 @@ import (
 )
 
 // pebbleMemtables is how many memtables may be full before writers wait: as many as ours has by default.
-const pebbleMemtables = 5
+const pebbleMemtables = 3
 
 type pebbleEngine struct {
 	db    *pebble.DB
