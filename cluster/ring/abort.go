@@ -85,7 +85,7 @@ func (d *draft) refill(r *Ring) error {
 // Recover returns the first ring of a new generation, for the day on which the
 // majority of the voters is gone for good: everybody but the survivors is removed,
 // and what they held is refilled from the survivors. Partitions that no survivor
-// holds begin empty; the plan's notes count them.
+// holds begin empty; the plan's notes name them.
 func Recover(r *Ring, survivors []NodeID) (*Ring, *Plan, error) {
 	var changes []Change
 	for _, id := range r.Voters() {

@@ -167,11 +167,12 @@ func partitions(ps []Partition) string {
 	return text
 }
 
-// onlyWith returns the partitions of which no living node but one has everything.
+// onlyWith returns the partitions of which no living node but one has everything;
+// with zero those of which none has.
 func (d *draft) onlyWith(id NodeID) (only []Partition) {
 	at := 0
 	for p, list := range d.lists {
-		full := slices.Clone(list)
+		full := slices.DeleteFunc(slices.Clone(list), d.removed)
 		for ; at < len(d.Transfers) && int(d.Transfers[at].Partition) == p; at++ {
 			switch t := d.Transfers[at]; {
 			case t.Step == Switched:
@@ -180,8 +181,7 @@ func (d *draft) onlyWith(id NodeID) (only []Partition) {
 				full = slices.DeleteFunc(full, func(id NodeID) bool { return id == t.To })
 			}
 		}
-		full = slices.DeleteFunc(full, d.removed)
-		if len(full) == 1 && full[0] == id {
+		if len(full) == 0 && id == 0 || len(full) == 1 && full[0] == id {
 			only = append(only, Partition(p))
 		}
 	}

@@ -2,7 +2,8 @@ package ring
 
 import (
 	"fmt"
-	"slices"
+	"math"
+	"math/rand/v2"
 	"testing"
 	"time"
 )
@@ -36,6 +37,32 @@ func largeChanges() []struct {
 	}
 }
 
+// mixedRing returns a ring of 200 members of random weights in random data centres
+// and racks, some of them crowded.
+func mixedRing(t testing.TB, seed uint64) *Ring {
+	t.Helper()
+	rng := rand.New(rand.NewPCG(seed, 9))
+	racks, dcs, crowded := []int{3, 4, 5, 10, 40}[rng.IntN(5)], 1+rng.IntN(3), rng.IntN(2) == 0
+	weights := [][]float64{{1}, {1, 2, 4}, {1, 1, 1, 10}, {1, 100}}[rng.IntN(4)]
+	members := cluster(200, 1)
+	for i := range members {
+		rack := rng.IntN(racks)
+		if crowded {
+			rack = min(rack, rng.IntN(racks))
+		}
+		members[i].DC, members[i].Rack = fmt.Sprint("dc", rng.IntN(dcs)), fmt.Sprint("r", rack)
+		members[i].Weight = weights[rng.IntN(len(weights))]
+	}
+	o := Options{Partitions: 4096}
+	if rng.IntN(2) == 0 {
+		for dc := range dcs {
+			o.PerDC = append(o.PerDC, DCReplicas{fmt.Sprint("dc", dc), 1 + rng.IntN(3)})
+		}
+	}
+	r, _ := mustBuild(t, nil, members, o)
+	return r
+}
+
 func joined(t testing.TB, r *Ring, from, to, racks int, auto bool) *Ring {
 	t.Helper()
 	for _, m := range cluster(to, racks)[from:] {
@@ -44,20 +71,22 @@ func joined(t testing.TB, r *Ring, from, to, racks int, auto bool) *Ring {
 	return r
 }
 
-// largeRing is made by joins, as large rings are.
 func largeRing(t testing.TB) *Ring {
 	t.Helper()
 	r, _ := mustBuild(t, nil, cluster(200, 20), Options{Partitions: 4096})
 	return r
 }
 
-// report checks a plan's balance and movement, and returns them for printing: the
-// fullest node's replicas in percent of its share, and the moves in percent of the
-// least.
-func report(t testing.TB, name string, plan *Plan) (balance, movement float64) {
+// report checks a plan's balance and, where spreading forces no moves, its
+// movement, and returns them for printing: the fullest node's replicas as a part of
+// its share, and the moves as a part of those that the shares alone take.
+func report(t testing.TB, name string, plan *Plan, loose bool) (balance, movement float64) {
 	t.Helper()
 	for _, s := range plan.PerNode {
-		if s.Target > 0 {
+		if over := float64(s.After) - math.Ceil(s.Target-1e-6); over > 0 {
+			t.Errorf("%s: %+v", name, s)
+		}
+		if s.Target >= 50 { // one replica more is within two percent
 			balance = max(balance, float64(s.After)/s.Target)
 		}
 	}
@@ -65,7 +94,7 @@ func report(t testing.TB, name string, plan *Plan) (balance, movement float64) {
 	if plan.MinMoves > 0 {
 		movement = float64(plan.Moves()) / float64(plan.MinMoves)
 	}
-	if balance > 1.02 || movement > 1.05 {
+	if balance > 1.02 || !loose && movement > 1.05 {
 		t.Errorf("%s: the fullest node holds %.3f of its share, %d moves of %d", name, balance, plan.Moves(), plan.MinMoves)
 	}
 	return balance, movement
@@ -75,36 +104,67 @@ func TestLargeRing(t *testing.T) {
 	r := largeRing(t)
 	for _, c := range largeChanges() {
 		start := time.Now()
-		next, plan := mustReplan(t, r, c.changes...)
+		_, plan := mustReplan(t, r, c.changes...)
 		took := time.Since(start)
-		balance, movement := report(t, c.name, plan)
+		balance, movement := report(t, c.name, plan, false)
 		t.Logf("%-18s %v, fullest %.4f, movement %.4f of %d", c.name, took.Round(time.Millisecond), balance, movement, plan.MinMoves)
 		if took > 10*time.Second {
 			t.Errorf("%s took %v", c.name, took)
 		}
-		_ = next
 	}
 	for _, n := range []int{1, 10, 200} {
 		wide := joined(t, r, 200, 200+n, 20, false)
 		start := time.Now()
 		_, plan := mustReplan(t, wide, Commit{})
 		took := time.Since(start)
-		balance, movement := report(t, fmt.Sprint("join ", n), plan)
+		balance, movement := report(t, fmt.Sprint("join ", n), plan, false)
 		t.Logf("join %-13d %v, fullest %.4f, movement %.4f of %d", n, took.Round(time.Millisecond), balance, movement, plan.MinMoves)
+	}
+}
+
+// Rings that nobody would lay out so, and several changes at once. Their racks force
+// moves that the shares alone do not: up to a seventh more, which the exact flow,
+// too slow for this size, confirms to within one move.
+func TestLargeMixedRings(t *testing.T) {
+	moves, least, slowest := 0, 0, time.Duration(0)
+	for seed := range uint64(8) {
+		r := mixedRing(t, seed)
+		wide := must(t)(Join(r, Member{ID: 900, Name: "x", DC: "dc0", Rack: "r0", Weight: 1}, false))
+		wide = must(t)(Join(wide, Member{ID: 901, Name: "y", DC: "dc0", Rack: "r99", Weight: 2}, false))
+		for _, changes := range [][]Change{
+			{Decommission{ID: 50}},
+			{Weight{ID: 50, W: 3}, Weight{ID: 51, W: 5}, Remove{ID: 3, Lose: true}},
+			{Commit{}},
+		} {
+			start := time.Now()
+			_, plan := mustReplan(t, wide, changes...)
+			slowest = max(slowest, time.Since(start))
+			report(t, fmt.Sprintf("seed %d, %+v", seed, changes), plan, true)
+			moves, least = moves+plan.Moves(), least+plan.MinMoves
+		}
+	}
+	t.Logf("%d moves of %d, slowest plan %v", moves, least, slowest)
+	if slowest > 10*time.Second {
+		t.Errorf("a plan took %v", slowest)
 	}
 }
 
 func BenchmarkReplan(b *testing.B) {
 	r := largeRing(b)
-	for _, c := range slices.Concat(largeChanges()) {
-		b.Run(c.name, func(b *testing.B) {
+	run := func(name string, r *Ring, changes ...Change) {
+		b.Run(name, func(b *testing.B) {
 			var plan *Plan
 			for b.Loop() {
-				_, plan = mustReplan(b, r, c.changes...)
+				_, plan = mustReplan(b, r, changes...)
 			}
-			balance, movement := report(b, c.name, plan)
-			b.ReportMetric(100*balance, "%balance")
+			balance, movement := report(b, name, plan, name == "mixed")
+			b.ReportMetric(100*balance, "%ofshare")
 			b.ReportMetric(100*movement, "%least")
 		})
 	}
+	for _, c := range largeChanges() {
+		run(c.name, r, c.changes...)
+	}
+	run("join 10", joined(b, r, 200, 210, 20, false), Commit{})
+	run("mixed", mixedRing(b, 7), Weight{ID: 50, W: 3}, Weight{ID: 51, W: 5}, Remove{ID: 3, Lose: true})
 }

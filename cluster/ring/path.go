@@ -7,22 +7,24 @@ type hop struct{ p, from, to int }
 
 // anyReplica and misses are the usual conditions of a path: whatever a node
 // holds may be handed on, and a node that misses a replica ends it.
-func (c *claim) anyReplica(int, int) bool { return true }
-func (c *claim) misses(z int) bool        { return c.nodes[z].missing() > 0 }
+func (c *claim) anyReplica(p, x, z int) bool { return true }
+func (c *claim) misses(z int) bool           { return c.nodes[z].missing() > 0 }
+
+// free is the condition that a hop adds no move to those there are: what x hands
+// on moves anyway, or z had it before.
+func (c *claim) free(p, x, z int) bool { return !c.had(p, x) || c.had(p, z) }
 
 // findPath returns the shortest chain of hops from one of the starts to a node
-// that is a goal, nil when there is none. Node x hands on partition p only if
-// may(p, x).
-func (c *claim) findPath(starts []int, may func(p, x int) bool, goal func(int) bool) []hop {
+// that is a goal, nil when there is none. Node x hands on partition p to z only if
+// may(p, x, z).
+func (c *claim) findPath(starts []int, may func(p, x, z int) bool, goal func(int) bool) []hop {
 	if len(starts) == 0 {
 		return nil
 	}
 	holds := make([][]int, len(c.nodes))
 	for p, set := range c.sets {
 		for _, x := range set {
-			if may(p, x) {
-				holds[x] = append(holds[x], p)
-			}
+			holds[x] = append(holds[x], p)
 		}
 	}
 	s := c.newSearch(starts)
@@ -30,7 +32,7 @@ func (c *claim) findPath(starts []int, may func(p, x int) bool, goal func(int) b
 		x := queue[0]
 		for _, p := range holds[x] {
 			from := len(queue)
-			queue = s.reach(queue, p, x)
+			queue = s.reach(queue, p, x, may)
 			if at := slices.IndexFunc(queue[from:], goal); at >= 0 {
 				return traceBack(s.by, starts, queue[from+at])
 			}
@@ -68,7 +70,7 @@ func (c *claim) newSearch(starts []int) *search {
 
 // reach appends to queue the nodes not reached yet that node x may hand partition
 // p to. It asks what allowed does, of all nodes at once.
-func (s *search) reach(queue []int, p, x int) []int {
+func (s *search) reach(queue []int, p, x int, may func(p, x, z int) bool) []int {
 	if s.waiting == 0 {
 		return queue
 	}
@@ -86,7 +88,7 @@ func (s *search) reach(queue []int, p, x int) []int {
 			continue
 		}
 		s.apart[rack] = slices.DeleteFunc(apart, func(z int) bool {
-			if slices.Contains(s.sets[p], z) {
+			if slices.Contains(s.sets[p], z) || !may(p, x, z) {
 				return false
 			}
 			s.by[z] = hop{p, x, z}
@@ -124,7 +126,7 @@ func (c *claim) follow(hops []hop) bool {
 
 // undo takes back moves that turned out to be needless: a partition returns from
 // a node that is new to it to one that had it before, if what the first then
-// lacks reaches it from the second in replicas that move anyway. Choosing moves
+// lacks reaches it from the second along hops that add no move. Choosing moves
 // one by one makes few of these, mostly where limits are tight.
 func (c *claim) undo() {
 	// Every try costs a search; this many are far more than a change of members
@@ -163,8 +165,7 @@ func (c *claim) undoIn(p, x int) (tries int, done bool) {
 // returns tries to give p back from z to x, and reports whether it did.
 func (c *claim) returns(p, z, x int) bool {
 	c.replace(p, z, x)
-	isNew := func(p, x int) bool { return !c.had(p, x) }
-	hops := c.findPath([]int{x}, isNew, func(y int) bool { return y == z })
+	hops := c.findPath([]int{x}, c.free, func(y int) bool { return y == z })
 	if hops != nil && c.canFollow(hops) {
 		c.follow(hops)
 		return true

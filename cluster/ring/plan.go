@@ -9,7 +9,7 @@ import (
 type Plan struct {
 	Epoch     Epoch      // of the ring that it was made from; AsOf takes it
 	Transfers []Transfer // all that wait then, in order of partitions
-	MinMoves  int        // replicas that nodes have to get at least for the same shares
+	MinMoves  int        // replicas that nodes have to get for these shares; keeping replicas apart may take more
 	PerNode   []Share    // of every member of the new ring
 	Notes     []string   // constraints that cannot be met, and what overrides a weight
 }

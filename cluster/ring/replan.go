@@ -3,6 +3,7 @@ package ring
 import (
 	"cmp"
 	"errors"
+	"fmt"
 	"slices"
 )
 
@@ -46,6 +47,9 @@ func (d *draft) plan(r *Ring, heirs []Replace) (*Plan, error) {
 	}
 	c.run()
 	plan := c.plan(d.Ring, r)
+	if lost := d.onlyWith(0); len(lost) > 0 {
+		plan.Notes = append(plan.Notes, fmt.Sprintf("no living member has everything of %s: what is left of it is all there will be", partitions(lost)))
+	}
 	kept := d.Transfers
 	d.Transfers = nil
 	for p := range d.lists {

@@ -136,7 +136,8 @@ func checkSteps(t testing.TB, r *Ring) {
 				want, other = x.From, x.To
 			}
 			if other == 0 {
-				other = list[len(list)-1]
+				living := slices.DeleteFunc(slices.Clone(list), func(id NodeID) bool { return r.Member(id).State == Removed })
+				other = living[len(living)-1]
 			}
 			if !paired || fills || partner != want || list[place] != other || slices.Contains(list, partner) {
 				t.Fatalf("partition %d: %+v, partner %v at place %d of %v", p, x, partner, place, list)
@@ -186,6 +187,9 @@ func checkBalanced(t testing.TB, r *Ring) {
 		if s.After != s.Before {
 			t.Fatalf("%+v in a ring at rest", s)
 		}
+	}
+	if paused := must(t)(Pause(r, !r.Paused)); !slices.Equal(paused.ids, r.ids) {
+		t.Fatal("primaries of a ring at rest change")
 	}
 }
 

@@ -33,7 +33,8 @@ func (s Step) String() string {
 //	Copying            From                To             From
 //	Switched           To, in its place    From           To
 //	From is 0          the others          To, of the     the others    To is appended
-//	 (Copying)                             last place                   when done
+//	 (Copying)                             last living                  when done
+//	                                       place
 //	To is 0            From too                           all           From is taken
 //	 (Copying)                                                          out when done
 //	From is Removed    To, in its place                   not To        To is Unfilled
@@ -92,7 +93,7 @@ func (r *Ring) pairUp() {
 			pair.unfilled = int8(slices.Index(list, t.To))
 		case t.To == 0:
 		case t.From == 0:
-			pair.id, pair.place = t.To, int8(len(list)-1)
+			pair.id, pair.place = t.To, int8(r.lastLiving(list))
 		case t.Step == Copying:
 			pair.id, pair.place = t.To, int8(slices.Index(list, t.From))
 		default:
@@ -103,6 +104,17 @@ func (r *Ring) pairUp() {
 			pair.member = uint16(m)
 		}
 	}
+}
+
+// lastLiving returns the last place of a list whose node is not removed: a place
+// that can count.
+func (r *Ring) lastLiving(list []NodeID) int {
+	for place, id := range slices.Backward(list) {
+		if !r.removed(id) {
+			return place
+		}
+	}
+	return len(list) - 1
 }
 
 // Partner returns the node that gets a partition's writes beside the replica at a
