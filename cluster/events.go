@@ -34,9 +34,14 @@ func (e *events) Receive(from ring.NodeID, m *wire.Message) {
 }
 
 // Expect implements rpc.Expecter.
-func (e *events) Expect(token ring.Token) {
+func (e *events) Expect(tokens, ids []uint64) {
 	if n := (*Node)(e); n.isWired.Load() {
-		n.replica.Expect(token)
+		if len(ids) > 0 {
+			n.coord.Expect(ids)
+		}
+		if len(tokens) > 0 {
+			n.replica.ExpectAll(tokens)
+		}
 	}
 }
 

@@ -149,7 +149,7 @@ func (n *Node) open() error {
 		return fmt.Errorf("%w: it is of cluster %q, not of %q", ErrOtherCluster, known.ClusterName, n.o.ClusterName)
 	}
 	n.clock = hlc.New(hlc.Options{
-		Now: n.o.Now, Reserved: reserved, Kept: true,
+		Now: n.o.skewed, Reserved: reserved, Kept: true,
 		Reserve: func(bound hlc.Timestamp) error { return clockError(saveClock(n.fs, n.o.Dir, bound)) },
 	})
 	n.turns = newTurns(db, func() {

@@ -65,6 +65,8 @@ type Options struct {
 	BootID string
 	// Now, when set, is the node's physical clock.
 	Now func() time.Time
+	// skewed is Now, when it was set.
+	skewed func() time.Time
 	// Mended, when set, is told of versions that were made to replace others
 	// later; see coordinator.Options.
 	Mended func(by, over version.Dot)
@@ -141,7 +143,7 @@ func (o *Options) ensureDefaults() {
 	if r.WriteTimeout == 0 {
 		r.WriteTimeout = time.Second
 	}
-	if o.Now == nil {
+	if o.skewed = o.Now; o.Now == nil {
 		o.Now = time.Now
 	}
 }

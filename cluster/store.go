@@ -35,6 +35,9 @@ func (s store) TryGet(dst, key []byte) ([]byte, bool, bool, error) {
 // Expect implements replica.Expecter.
 func (s store) Expect(token uint64) { s.db.Expect(token) }
 
+// ExpectAll implements replica.Expecter.
+func (s store) ExpectAll(tokens []uint64) { s.db.ExpectAll(tokens) }
+
 // GetLeft implements replica.Salvager.
 func (s store) GetLeft(dst, key []byte) ([]byte, bool, error) {
 	value, found, err := s.db.GetLeft(dst, key)

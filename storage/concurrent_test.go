@@ -76,6 +76,7 @@ func TestReadersBesideWriters(t *testing.T) {
 				it.Close()
 				s.Close()
 				db.Expect(7)
+				db.ExpectAll([]uint64{7, 1 << 60, 7})
 				if _, found, err := db.Get(nil, account(7)); !found || err != nil {
 					t.Errorf("account 7: %v, %v", found, err)
 				}
@@ -273,6 +274,7 @@ func TestClosed(t *testing.T) {
 	s.Close()
 	db.Metrics()
 	db.Expect(1)
+	db.ExpectAll([]uint64{1})
 }
 
 func TestLimits(t *testing.T) {

@@ -318,6 +318,20 @@ func (d *DB) Expect(token uint64) {
 	}
 }
 
+// ExpectAll is Expect for several keys that will be read or written one after another.
+func (d *DB) ExpectAll(tokens []uint64) {
+	s := d.acquire()
+	if s == nil {
+		return
+	}
+	for len(tokens) > 0 {
+		n := min(len(tokens), memtable.MaxExpected)
+		s.expect(tokens[:n])
+		tokens = tokens[n:]
+	}
+	s.release()
+}
+
 // WriteError returns nil, or why writes are refused: it wraps ErrFull, ErrReadOnly or ErrClosed.
 func (d *DB) WriteError() error {
 	d.mu.Lock()

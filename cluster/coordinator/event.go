@@ -1,6 +1,9 @@
 package coordinator
 
-import "kvstore/cluster/version"
+import (
+	"kvstore/cluster/hlc"
+	"kvstore/cluster/version"
+)
 
 // depends reports whether the reply or the effect depends on what was there.
 func (w *writeOp) depends() bool { return w.op.Depends == nil || w.op.Depends(w.args) }
@@ -12,7 +15,7 @@ func (w *writeOp) event(o *version.Object) error {
 	if c.context != nil {
 		seen = max(seen, c.context.Newest())
 	}
-	at, err := w.c.o.Clock.After(seen)
+	at, err := w.timestamp(seen)
 	if err != nil {
 		return err
 	}
@@ -38,6 +41,15 @@ func (w *writeOp) event(o *version.Object) error {
 	}
 	w.c.Metrics.ContextsBounded.Add(uint64(dropped))
 	return err
+}
+
+// timestamp is for an event that has seen another. A write that has not waited for
+// anything began just now.
+func (w *writeOp) timestamp(seen hlc.Timestamp) (hlc.Timestamp, error) {
+	if w.kept {
+		return w.c.o.Clock.After(seen)
+	}
+	return w.c.o.Clock.AfterAt(seen, w.now)
 }
 
 // expire gives the key another deadline. A counter stays the sum of its

@@ -159,7 +159,7 @@ func (c *Coordinator) acceptWrite(v *view, from ring.NodeID, m *wire.Message) {
 	w.req, w.origin, w.originID, w.originPlace = nil, from, m.ID, -1
 	// Its client has given up, and may have written something else since. Clocks
 	// may differ by MaxAhead without anybody's notice.
-	if m.Timeout > 0 && c.o.Clock.Age(hlc.Timestamp(m.Now)) > m.Timeout+hlc.DefaultMaxAhead {
+	if m.Timeout > 0 && c.o.Clock.Age(hlc.Timestamp(m.Now), w.now) > m.Timeout+hlc.DefaultMaxAhead {
 		c.answerStatus(w, wire.Expired, "")
 		return
 	}
@@ -308,7 +308,7 @@ func (c *Coordinator) forward(r *Request, key []byte, args [][]byte, way route, 
 	}
 	m, timeout, l := &f.msg, way.deadline.Sub(way.now), way.levels
 	*m = wire.Message{
-		Kind: wire.Write, ID: id, Now: int64(c.o.Clock.Present()), Timeout: timeout, Token: way.token, DB: r.DB, Key: key, Proto: r.Proto,
+		Kind: wire.Write, ID: id, Now: int64(c.o.Clock.Present(way.now)), Timeout: timeout, Token: way.token, DB: r.DB, Key: key, Proto: r.Proto,
 		R: int16(l.R), W: int16(l.W), Mode: uint8(l.Mode), Args: args, Op: r.Op.name(),
 	}
 	if v.own[way.part] >= 0 && c.refuses(way.now) {

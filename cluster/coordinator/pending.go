@@ -18,6 +18,8 @@ type waiter interface {
 	lost(id uint64, node ring.NodeID)
 	// wake is called when a time the waiter asked for has come.
 	wake(id uint64, why alarm)
+	// expect has the processor fetch what receive begins with. It touches nothing.
+	expect()
 }
 
 // maxPending bounds the requests that wait at a node. At 200,000 a second it is

@@ -74,6 +74,7 @@ type Options struct {
 // Clock issues timestamps. All its methods may be called concurrently.
 type Clock struct {
 	now      func() time.Time
+	system   bool // now is time.Now
 	reserve  func(upTo Timestamp) error
 	maxAhead time.Duration
 	window   time.Duration
@@ -112,7 +113,7 @@ func New(o Options) *Clock {
 		wanted:    make(chan struct{}, 1),
 	}
 	if c.now == nil {
-		c.now = time.Now
+		c.now, c.system = time.Now, true
 	}
 	if c.maxAhead <= 0 {
 		c.maxAhead = DefaultMaxAhead
@@ -131,8 +132,10 @@ func New(o Options) *Clock {
 // Now returns a timestamp greater than every one issued or observed before.
 // The error is Reserve's, when the bound was used up and cannot be extended, or
 // ErrReserving.
-func (c *Clock) Now() (Timestamp, error) {
-	physical := uint64(FromTime(c.now()))
+func (c *Clock) Now() (Timestamp, error) { return c.issue(uint64(FromTime(c.now()))) }
+
+// issue is Now by a reading of the physical clock.
+func (c *Clock) issue(physical uint64) (Timestamp, error) {
 	for {
 		last := c.last.Load()
 		if last == uint64(MaxTimestamp) {
@@ -161,6 +164,23 @@ func (c *Clock) After(seen Timestamp) (Timestamp, error) {
 	return c.Now()
 }
 
+// AfterAt is After for who has just read time.Now.
+func (c *Clock) AfterAt(seen Timestamp, now time.Time) (Timestamp, error) {
+	if err := c.Observe(seen); err != nil {
+		return 0, err
+	}
+	return c.issue(uint64(FromTime(c.physical(now))))
+}
+
+// physical is the physical clock, which the caller has just read if it is the
+// system's.
+func (c *Clock) physical(now time.Time) time.Time {
+	if c.system {
+		return now
+	}
+	return c.now()
+}
+
 // Observe moves the clock to at least remote, so that whatever happens here
 // next is later. A remote clock that is more than MaxAhead ahead of the
 // physical clock is refused with an *AheadError and moves nothing, unless this
@@ -187,13 +207,14 @@ func (c *Clock) Observe(remote Timestamp) error {
 func (c *Clock) Last() Timestamp { return Timestamp(c.last.Load()) }
 
 // Present returns the physical clock, or Last when that is greater: when
-// something is sent. It issues nothing.
-func (c *Clock) Present() Timestamp { return max(FromTime(c.now()), c.Last()) }
+// something is sent. It issues nothing. now is what time.Now has just said.
+func (c *Clock) Present(now time.Time) Timestamp { return max(FromTime(c.physical(now)), c.Last()) }
 
 // Age returns how long ago another node's Present was, by this node's physical
-// clock; what clocks are allowed to differ by is in it.
-func (c *Clock) Age(sent Timestamp) time.Duration {
-	return time.Duration(c.now().UnixMilli()-sent.Millis()) * time.Millisecond
+// clock; what clocks are allowed to differ by is in it. now is what time.Now has just
+// said.
+func (c *Clock) Age(sent Timestamp, now time.Time) time.Duration {
+	return time.Duration(c.physical(now).UnixMilli()-sent.Millis()) * time.Millisecond
 }
 
 // Lead returns how far the clock is ahead of the physical clock, zero when it

@@ -341,3 +341,30 @@ func BenchmarkNow(b *testing.B) {
 		_, _ = c.Now()
 	}
 }
+
+// TestReadingOfTheCaller: the system's clock is not read again, another one is.
+func TestReadingOfTheCaller(t *testing.T) {
+	now := time.UnixMilli(5_000_000_000_000) // far from what the system says
+	c := New(Options{})
+	if got := c.Present(now); got != FromTime(now) {
+		t.Errorf("present is %v, not %v", got, FromTime(now))
+	}
+	if age := c.Age(FromTime(now), now.Add(time.Second)); age != time.Second {
+		t.Errorf("an age of %v", age)
+	}
+	first, err := c.AfterAt(0, now)
+	if err != nil || first != FromTime(now) {
+		t.Errorf("%v, %v", first, err)
+	}
+	if next, err := c.AfterAt(0, now.Add(-time.Hour)); err != nil || next <= first {
+		t.Errorf("%v after %v, %v", next, first, err)
+	}
+	own := now.Add(time.Hour)
+	c = New(Options{Now: func() time.Time { return own }})
+	if got := c.Present(now); got != FromTime(own) {
+		t.Errorf("present is %v, not %v", got, FromTime(own))
+	}
+	if got, err := c.AfterAt(0, now); err != nil || got != FromTime(own) {
+		t.Errorf("%v, %v", got, err)
+	}
+}

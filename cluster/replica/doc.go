@@ -20,7 +20,8 @@
 // says when clients' writes are to be refused instead.
 //
 // A Reader is the same for a read, which needs no lock. Who knows the token of
-// either a little earlier tells Expect, so that it finds memory near (expect.go).
+// either a little earlier tells Expect, so that it finds memory near, and who knows
+// several tells ExpectAll (expect.go).
 //
 // # Invariants
 //

@@ -36,7 +36,7 @@
 // Handler.Receive and then calls Handler.EndBatch, the end of that turn. With Options.Loops it is an event loop instead that
 // reads it, together with the connections of clients and other peers, and one turn ends for all of them: one commit, one
 // flush, and replies to clients without waking anyone. The goroutine that shook hands then waits for the connection's end.
-// A handler that is an Expecter is told the token of the next message before it gets the one in front of it.
+// A handler that is an Expecter is told the tokens of the next few messages before it gets the first of them.
 //
 // # Bounds
 //

@@ -200,63 +200,115 @@ func (t *Transport) drop(key acceptedKey, in *inbound) {
 	t.news.post(key.id)
 }
 
+// lookahead is how many messages are decoded before the first of them is handled.
+const lookahead = 8
+
+// batch is room for messages that are handled one after another.
+type batch struct {
+	messages [lookahead]wire.Message
+	tokens   [lookahead]uint64
+	ids      [lookahead]uint64
+}
+
+// decode takes messages from the front of what has arrived and returns how many, and the rest. Those before one that is
+// damaged are good.
+func (b *batch) decode(messages []byte) (n int, rest []byte, err error) {
+	for n < lookahead && len(messages) > 0 {
+		size, err := b.messages[n].Decode(messages)
+		if err != nil {
+			return n, nil, err
+		}
+		messages = messages[size:]
+		n++
+	}
+	return n, messages, nil
+}
+
+// trim gives up what a batch of unusual size took.
+func (b *batch) trim() {
+	for i := range b.messages {
+		if cap(b.messages[i].Args) > keepArgs {
+			b.messages[i].Args = nil
+		}
+	}
+}
+
 // readMessages is the life of a reading goroutine: what has arrived, message by message, and the end of the batch.
 func (t *Transport) readMessages(in *inbound, allowed func(wire.Kind) bool) error {
-	var m wire.Message
+	var b batch
 	for {
 		if err := in.reader.Fill(); err != nil {
 			return err
 		}
 		in.reads.Add(1)
-		n, err := t.receiveBatch(in, &m, allowed)
+		n, err := t.receiveBatch(in, &b, allowed)
 		if n > 0 {
 			t.o.Handler.EndBatch()
 		}
 		if err != nil {
 			return err
 		}
-		if cap(m.Args) > keepArgs {
-			m.Args = nil
-		}
+		b.trim()
 	}
 }
 
 // receiveBatch hands on what has arrived whole and returns how many messages the handler got.
-func (t *Transport) receiveBatch(in *inbound, m *wire.Message, allowed func(wire.Kind) bool) (n int, err error) {
+func (t *Transport) receiveBatch(in *inbound, b *batch, allowed func(wire.Kind) bool) (n int, err error) {
 	for {
 		messages, err := in.reader.Next()
 		if err != nil || messages == nil {
 			return n, err
 		}
 		for len(messages) > 0 {
-			size, err := m.Decode(messages)
-			if err != nil {
-				return n, err
-			}
-			messages = messages[size:]
-			switch {
-			case m.Kind == wire.Ping:
-				if err := t.answerPing(in, m); err != nil {
+			count, rest, damage := b.decode(messages)
+			messages = rest
+			t.expect(b, count)
+			for i := range count {
+				got, err := t.receive(in, &b.messages[i], allowed)
+				if err != nil {
 					return n, err
 				}
-			case m.Kind == wire.Hello, m.Kind == wire.HelloAck, m.Kind == wire.Pong, allowed != nil && !allowed(m.Kind):
-				return n, fmt.Errorf("%v out of place", m.Kind)
-			default:
-				t.expect(messages)
-				t.o.Handler.Receive(in.id, m)
-				n++
+				n += got
+			}
+			if damage != nil {
+				return n, damage
 			}
 		}
 	}
 }
 
-// expect tells the handler what follows the message that it is about to get, when that is about a key.
-func (t *Transport) expect(next []byte) {
-	if t.expecter == nil || len(next) == 0 {
+// receive hands on one message, and returns 1 if the handler got it.
+func (t *Transport) receive(in *inbound, m *wire.Message, allowed func(wire.Kind) bool) (int, error) {
+	switch {
+	case m.Kind == wire.Ping:
+		return 0, t.answerPing(in, m)
+	case m.Kind == wire.Hello, m.Kind == wire.HelloAck, m.Kind == wire.Pong, allowed != nil && !allowed(m.Kind):
+		return 0, fmt.Errorf("%v out of place", m.Kind)
+	}
+	t.o.Handler.Receive(in.id, m)
+	return 1, nil
+}
+
+// expect tells the handler of the keys that it is about to be asked for.
+func (t *Transport) expect(b *batch, count int) {
+	if t.expecter == nil {
 		return
 	}
-	if token, ok := wire.Place(next); ok {
-		t.expecter.Expect(token)
+	tokens, ids := b.tokens[:0], b.ids[:0]
+	for i := range count {
+		m := &b.messages[i]
+		switch {
+		case m.Kind.HasKey():
+			tokens = append(tokens, uint64(m.Token))
+			if m.Origin != 0 { // it answers a request too
+				ids = append(ids, m.Origin)
+			}
+		case m.Kind == wire.ReplicateAck, m.Kind == wire.WriteReply, m.Kind == wire.ReadReply:
+			ids = append(ids, m.ID)
+		}
+	}
+	if len(tokens)+len(ids) > 0 {
+		t.expecter.Expect(tokens, ids)
 	}
 }
 

@@ -2,8 +2,6 @@ package rpc
 
 import (
 	"net"
-
-	"kvstore/cluster/wire"
 )
 
 // Loops are event loops that read connections of peers along with those of clients, so that one turn serves both. Package
@@ -44,7 +42,7 @@ func (t *Transport) watch(in *inbound) error {
 type stream struct {
 	t     *Transport
 	in    *inbound
-	m     wire.Message
+	b     batch
 	ended chan error // takes one reason
 }
 
@@ -61,11 +59,9 @@ func (s *stream) Receive(in []byte) (began bool, err error) {
 
 func (s *stream) batch() (began bool, err error) {
 	s.in.reads.Add(1)
-	n, err := s.t.receiveBatch(s.in, &s.m, nil)
+	n, err := s.t.receiveBatch(s.in, &s.b, nil)
 	s.in.reader.Keep()
-	if cap(s.m.Args) > keepArgs {
-		s.m.Args = nil
-	}
+	s.b.trim()
 	return n > 0, err
 }
 

@@ -57,11 +57,11 @@ type Handler interface {
 	PeerDown(id ring.NodeID, reason error)
 }
 
-// Expecter is a Handler that uses the time of one message to prepare the next.
+// Expecter is a Handler that prepares itself for several messages at once.
 type Expecter interface {
-	// Expect says that Receive is about to be called with one message, and then, unless that is damaged, with another whose
-	// token is this.
-	Expect(token ring.Token)
+	// Expect says that Receive is about to be called with messages about keys that have these tokens, and with answers to
+	// requests that have these ids. The slices are valid during the call.
+	Expect(tokens, ids []uint64)
 }
 
 // Peer is a node to be connected to.

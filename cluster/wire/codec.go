@@ -38,6 +38,9 @@ const (
 	fBody
 )
 
+// HasKey reports whether messages of the kind are about a key.
+func (k Kind) HasKey() bool { return layout(k)&fPlace != 0 }
+
 // layout returns the fields of a kind, 0 for a kind that does not exist.
 func layout(k Kind) field {
 	switch k {

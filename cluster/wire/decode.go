@@ -69,25 +69,6 @@ func (m *Message) Decode(b []byte) (n int, err error) {
 	return d.at, nil
 }
 
-// Place returns the token of the message at the front of b without decoding the rest; ok is false when there is none. It
-// checks only what it reads.
-func Place(b []byte) (token ring.Token, ok bool) {
-	d := decoder{b: b}
-	f := layout(Kind(d.byte()))
-	if f&fPlace == 0 {
-		return 0, false
-	}
-	d.byte()
-	d.uvarint()
-	d.word()
-	d.uvarint()
-	if f&fTimeout != 0 {
-		d.uvarint()
-	}
-	token = ring.Token(d.word())
-	return token, !d.bad
-}
-
 // decoder walks b. After the first thing that does not fit, bad is true and everything read is zero.
 type decoder struct {
 	b   []byte

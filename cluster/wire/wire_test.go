@@ -109,25 +109,11 @@ func TestEveryKindRoundTrips(t *testing.T) {
 	}
 }
 
-// checkPlace checks that Place says of an encoding what is in the message.
-func checkPlace(t *testing.T, b []byte, m *wire.Message) {
-	t.Helper()
-	has := m.Kind == wire.Write || m.Kind == wire.Replicate || m.Kind == wire.Read
-	if token, ok := wire.Place(b); ok != has || ok && token != m.Token {
-		t.Fatalf("%v has the token %v: Place says %v, %v", m.Kind, m.Token, token, ok)
-	}
-}
-
-func TestPlace(t *testing.T) {
-	r := rand.New(rand.NewPCG(4, 4))
-	for range 200 {
-		m := randomMessage(r)
-		b := wire.Append(nil, &m)
-		checkPlace(t, append(b, 1, 2, 3), &m)
-		for n := range min(len(b), 100) {
-			if token, ok := wire.Place(b[:n]); ok && token != m.Token {
-				t.Fatalf("of %d bytes of %d: %v, not %v", n, len(b), token, m.Token)
-			}
+func TestHasKey(t *testing.T) {
+	for kind := range wire.Kind(64) {
+		want := kind == wire.Write || kind == wire.Replicate || kind == wire.Read
+		if kind.HasKey() != want {
+			t.Errorf("%v has a key: %v", kind, !want)
 		}
 	}
 }
@@ -210,7 +196,6 @@ func FuzzDecode(f *testing.F) {
 		var m, again wire.Message
 		n, err := m.Decode(b)
 		if err != nil {
-			wire.Place(b) // whatever it says
 			if !errors.Is(err, wire.ErrMalformed) {
 				t.Fatal(err)
 			}
@@ -219,7 +204,6 @@ func FuzzDecode(f *testing.F) {
 		if n <= 0 || n > len(b) {
 			t.Fatalf("took %d of %d bytes", n, len(b))
 		}
-		checkPlace(t, b, &m)
 		if _, err := again.Decode(wire.Append(nil, &m)); err != nil || !same(m, again) {
 			t.Fatalf("%+v became %+v: %v", m, again, err)
 		}

@@ -72,6 +72,55 @@ func (t *Table) Expect(prefix uint64) {
 	prefetch.Line(unsafe.Pointer(&t.root[i]))
 }
 
+// MaxExpected is how many keys ExpectAll looks at: more than a processor fetches side by side.
+const MaxExpected = 8
+
+// ExpectAll looks ahead for the keys with these prefixes, at most MaxExpected: all waits for a step of their searches overlap.
+// It returns, as bits, those that the table may have. The table must not be freed.
+func (t *Table) ExpectAll(prefixes []uint64) (here uint64) {
+	var at [MaxExpected]unsafe.Pointer
+	for n, prefix := range prefixes {
+		i, _ := t.rootSlot(prefix)
+		if r := atomic.LoadUint32(&t.root[i]); r != 0 {
+			at[n] = t.arena.at(r)
+			prefetch.Line(at[n])
+		}
+	}
+	for n, prefix := range prefixes {
+		p := at[n]
+		if p == nil {
+			continue
+		}
+		switch w := word(p); w & typeMask {
+		case typeEntry:
+			here |= 1 << n
+		case typeLeaf:
+			at[n] = nil
+			for i := range leafCap(w) {
+				x := atomic.LoadUint64(pair(p, i))
+				if uint32(x>>32) == uint32(prefix) && x != 0 {
+					at[n] = t.arena.at(uint32(x))
+					prefetch.Line(at[n])
+					prefetch.Line(unsafe.Add(at[n], 64))
+					here |= 1 << n
+					break
+				}
+			}
+		default: // few, when the table has the size it was made for
+			at[n] = nil
+			here |= 1 << n
+		}
+	}
+	for n := range prefixes {
+		if p := at[n]; p != nil {
+			newest := t.arena.at(atomic.LoadUint32(field(p, 4)))
+			prefetch.Line(newest)
+			prefetch.Line(unsafe.Add(newest, 64))
+		}
+	}
+	return here
+}
+
 // Get finds the newest record of key whose sequence number is at most seq. The value lies in the table's own memory: it
 // must not be changed, and it stays as it is for as long as it is referenced.
 func (t *Table) Get(key []byte, seq uint64) (value []byte, kind entry.Kind, entrySeq uint64, found bool) {

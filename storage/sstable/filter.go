@@ -21,11 +21,15 @@ const (
 // the slot, which many keys may share; so it is mixed.
 func keyHash(key []byte) uint64 {
 	if len(key) >= 8 && key[0] < 0x40 {
-		x := binary.BigEndian.Uint64(key)
-		x = (x ^ x>>32) * 0x9e3779b97f4a7c15
-		return x ^ x>>29
+		return tokenHash(binary.BigEndian.Uint64(key))
 	}
 	return xxhash.Sum64(key)
+}
+
+// tokenHash is keyHash of a key that begins with this token.
+func tokenHash(token uint64) uint64 {
+	x := (token ^ token>>32) * 0x9e3779b97f4a7c15
+	return x ^ x>>29
 }
 
 // cellOf chooses one of n cells by the upper bits of a hash.

@@ -3,6 +3,9 @@ package sstable
 import (
 	"encoding/binary"
 	"math/bits"
+	"unsafe"
+
+	"kvstore/storage/prefetch"
 )
 
 // Probe is a key with what the tables that may have it are asked, worked out once for all of them.
@@ -12,6 +15,9 @@ type Probe struct {
 
 // NewProbe returns the probe of a key.
 func NewProbe(key []byte) Probe { return Probe{prefixOf(key), keyHash(key)} }
+
+// ProbeOf is NewProbe for a key of user data that begins with this token.
+func ProbeOf(token uint64) Probe { return Probe{token, tokenHash(token)} }
 
 // prefixOf is the first eight bytes of a key as a number, zeros after the end. Keys are ordered by it, but for those
 // whose prefixes are equal.
@@ -88,4 +94,13 @@ func (r *Reader) TurnsAway(p Probe) bool {
 	}
 	pinned := r.parts[at].pinned.Load()
 	return pinned != nil && !pinned.mayHave(p.hash)
+}
+
+// Expect has the processor fetch what TurnsAway looks at.
+func (r *Reader) Expect(p Probe) {
+	if at, _ := r.bounds.find(p.prefix); at >= 0 {
+		if pinned := r.parts[at].pinned.Load(); pinned != nil && len(pinned.cells) > 0 {
+			prefetch.Line(unsafe.Pointer(&pinned.cells[cellOf(p.hash, uint32(len(pinned.cells)/cellSize))*cellSize]))
+		}
+	}
 }
