@@ -55,10 +55,14 @@ func (n *Node) noteAddress(m membership.Meta) {
 	n.rpc.SetPeers(n.peersOf(r))
 }
 
-// peersOf returns the members of a ring and where to connect to them.
+// peersOf returns the members of a ring, without those that are removed, and where to connect to
+// them.
 func (n *Node) peersOf(r *ring.Ring) []rpc.Peer {
 	peers := make([]rpc.Peer, 0, len(r.Members))
 	for i := range r.Members {
+		if r.Members[i].State == ring.Removed {
+			continue
+		}
 		m := n.addresses.of(r.Members[i])
 		peers = append(peers, rpc.Peer{ID: m.ID, Addr: m.RPC})
 	}

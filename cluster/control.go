@@ -18,10 +18,8 @@ import (
 // The services nodes offer each other beside requests on keys. Values travel and
 // must not change.
 const (
-	methodJoin     uint8 = 1  // body: a membership.Meta; answer: the ring
-	methodPrepare  uint8 = 2  // body: the ring to be; answer: empty
-	methodCommit   uint8 = 3  // body: the ring
-	methodAbort    uint8 = 4  // body: the ring that is not to be
+	methodJoin uint8 = 1 // body: a membership.Meta; answer: the ring
+	// 2 to 4 were of the release before
 	methodRing     uint8 = 5  // answer: the ring
 	methodScan     uint8 = 6  // see scan.go
 	methodCount    uint8 = 7  // see count.go
@@ -33,6 +31,10 @@ const (
 	methodEntropy  uint8 = 13 // see package antientropy
 	methodParting  uint8 = 14 // the caller leaves; answer: empty
 	methodPlace    uint8 = 15 // see place.go
+	methodPaxos    uint8 = 16 // body: a request of package consensus; answer: its answer
+	methodApply    uint8 = 17 // as methodJoin; the node is to hold nothing before somebody commits to it
+	methodFreeze   uint8 = 18 // see freeze.go
+	methodThaw     uint8 = 19 // see freeze.go
 )
 
 // maxServing bounds the services under way at a node; what comes beyond is
@@ -221,14 +223,14 @@ func (n *Node) answerOnceUp(to ring.NodeID, m *wire.Message) {
 // serve runs a service.
 func (n *Node) serve(ctx context.Context, from ring.NodeID, method uint8, body []byte) ([]byte, error) {
 	switch method {
-	case methodJoin:
-		return n.serveJoin(ctx, body)
-	case methodPrepare:
-		return nil, n.servePrepare(body)
-	case methodCommit:
-		return nil, n.serveCommit(body)
-	case methodAbort:
-		return nil, n.serveAbort(body)
+	case methodJoin, methodApply:
+		return n.serveJoin(ctx, from, method, body)
+	case methodPaxos:
+		return n.servePaxos(from, body)
+	case methodFreeze:
+		return nil, n.serveFreeze(body)
+	case methodThaw:
+		return nil, n.serveThaw(body)
 	case methodRing:
 		if r := n.ring.Load(); r != nil {
 			return r.Encode(), nil

@@ -18,11 +18,19 @@
 // write. So no reply and no message ever tells of a write that the loss of the
 // process could undo.
 //
-// # Forming a ring
+// # The ring
 //
-// A ring changes only before it holds data. The member with the lowest id takes
-// joins, one at a time: every member must be connected, promises that it holds
-// nothing and refuses writes (freeze), then all adopt the new ring. If one
-// cannot, nothing changes. Gossip carries every node's epoch; who sees a higher
-// one fetches that ring.
+// Rings follow each other through a register that a majority of the ring's voters
+// has to agree to (register, package consensus): Change is how anything changes the
+// ring. A ring that was chosen is spread to all members; gossip carries every node's
+// generation and epoch, and who sees higher ones fetches that ring (keepRing).
+//
+// Any member takes a node in. While nothing is stored anywhere, every member
+// promises that it holds nothing and refuses writes (freeze), and the new ring's
+// table holds at once. With cluster.auto_join = false the node becomes a member that
+// holds nothing and has no vote.
+//
+// A node keeps telling the ring in which life and where it is (keepPlace). One that
+// is not in the ring, or declared dead, is refused with the reason by gossip and by
+// every handshake, and ends (ErrNoPart).
 package cluster

@@ -103,7 +103,7 @@ func (e *events) Updated(m membership.Meta) {
 // heard looks at what another node says of its ring.
 func (n *Node) heard(m membership.Meta) {
 	r := n.ring.Load()
-	if m.NodeID == n.id.Node || r == nil || m.ClusterID != r.ClusterID || m.Epoch <= r.Epoch {
+	if m.NodeID == n.id.Node || r == nil || m.ClusterID != r.ClusterID || !isNewer(m, r) {
 		return
 	}
 	n.newest.Store(&m)

@@ -11,6 +11,7 @@ import (
 	"path/filepath"
 	"strings"
 
+	"kvstore/cluster/coordinator"
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/ring"
 	"kvstore/storage/corrupt"
@@ -98,6 +99,9 @@ func (n *Node) markOld(boot, file string) error {
 		return nil
 	}
 	n.log.Warn().Msg("the directory is a copy, which may be old: it is brought level with the other replicas before it answers reads")
+	if err := (registerFile{n.fs, n.o.Dir}).remove(); err != nil {
+		return err // what it has promised since may be missing
+	}
 	if _, err := n.db.Set(ownerKey(), make([]byte, 8)); err != nil {
 		return storeError(err)
 	}
@@ -164,21 +168,21 @@ func saveClock(fsys vfs.FS, dir string, bound hlc.Timestamp) error {
 	return writeDurably(fsys, dir, clockName, b)
 }
 
-// loadRing reads the ring, nil when the node is in none.
-func loadRing(fsys vfs.FS, dir string) (*ring.Ring, error) {
+// loadRing reads the ring, nil when the node is in none. old says that a release wrote it that
+// knew no register.
+func loadRing(fsys vfs.FS, dir string) (r *ring.Ring, old bool, err error) {
 	name := filepath.Join(dir, ringName)
 	b, err := vfs.ReadFile(fsys, name)
 	switch {
 	case errors.Is(err, fs.ErrNotExist):
-		return nil, nil
+		return nil, false, nil
 	case err != nil:
-		return nil, fmt.Errorf("read %s: %w", name, err)
+		return nil, false, fmt.Errorf("read %s: %w", name, err)
 	}
-	r, err := ring.Decode(b)
-	if err != nil {
-		return nil, &corrupt.Error{File: name, Reason: err.Error()}
+	if r, err = ring.Decode(b); err != nil {
+		return nil, false, &corrupt.Error{File: name, Reason: err.Error()}
 	}
-	return r, nil
+	return r, b[len("kvring")] == 1, nil // its encoding's version
 }
 
 // checkEngine finds out whether the engine has lost what this node once stored:
@@ -229,6 +233,19 @@ func (n *Node) ownEngine() error {
 		return n.db.AcknowledgeRepair()
 	}
 	return nil
+}
+
+// holdsNoUserKeys reports whether the engine holds no user key.
+func (n *Node) holdsNoUserKeys() (empty bool, err error) {
+	empty = true
+	err = store{n.db}.Scan(key.AppendToken(nil, 0), key.AppendToken(nil, uint64(ring.TokenEnd)), func([]byte, []byte) bool {
+		empty = false
+		return false
+	})
+	if errors.Is(err, coordinator.ErrCorrupt) {
+		return false, nil // what is damaged was there
+	}
+	return empty, err
 }
 
 func ownerKey() []byte { return key.AppendSystem(nil, spaceOwner, nil) }

@@ -4,6 +4,7 @@ import (
 	"encoding/binary"
 	"errors"
 	"fmt"
+	"strings"
 	"sync"
 	"time"
 
@@ -26,7 +27,8 @@ const spaceLife = 0x47
 // its own, and of these the latest to begin has the place, once its forerunner is dead:
 // who lets it in remembers that for good, and refuses those that are earlier.
 //
-// What the ring says of a member's incarnation is that with which it joined.
+// The ring names the life, too, as soon as its voters have agreed on it (keepPlace): members that
+// were away when the place was taken learn from the ring that the earlier life is over.
 type lives struct {
 	mu sync.Mutex // held while one is made durable
 	// met are the lives that this process has let in; guarded by mu.
@@ -53,8 +55,8 @@ const (
 )
 
 // admit implements rpc.Options.Admit.
-func (n *Node) admit(id ring.NodeID, l rpc.Life) error {
-	if err := n.letIn(id, l); err != nil {
+func (n *Node) admit(id ring.NodeID, l rpc.Life, epoch ring.Epoch) error {
+	if err := n.letIn(id, l, epoch); err != nil {
 		return err
 	}
 	// What gossip said of it before may have been taken for that of a stray.
@@ -68,7 +70,7 @@ func (n *Node) admit(id ring.NodeID, l rpc.Life) error {
 	return nil
 }
 
-func (n *Node) letIn(id ring.NodeID, l rpc.Life) error {
+func (n *Node) letIn(id ring.NodeID, l rpc.Life, epoch ring.Epoch) error {
 	if !n.isWired.Load() {
 		select {
 		case <-n.wired:
@@ -77,8 +79,11 @@ func (n *Node) letIn(id ring.NodeID, l rpc.Life) error {
 		}
 	}
 	r := n.ring.Load()
-	if r == nil || r.Member(id) == nil {
+	if r == nil {
 		return nil // the handshake knows that it is of this cluster
+	}
+	if err := n.stranger(r, id, epoch); err != nil || r.Member(id) == nil {
+		return err
 	}
 	n.lives.mu.Lock()
 	defer n.lives.mu.Unlock()
@@ -106,6 +111,35 @@ func (n *Node) letIn(id ring.NodeID, l rpc.Life) error {
 	n.lives.met[id] = l
 	delete(n.lives.promised, id)
 	return nil
+}
+
+// followLives ends the lives of members whose place has another one by a newer ring: what is known
+// of the place is then older than the life that has it.
+func (n *Node) followLives(before, r *ring.Ring) {
+	if before == nil {
+		return
+	}
+	n.lives.mu.Lock()
+	defer n.lives.mu.Unlock()
+	for i := range r.Members {
+		m := &r.Members[i]
+		was := before.Member(m.ID)
+		if was == nil || was.Incarnation == m.Incarnation || m.ID == n.id.Node {
+			continue
+		}
+		known, found := n.lifeOf(m.ID)
+		if !found || known.Incarnation != was.Incarnation {
+			continue // it has met the new one, or a later one
+		}
+		now := rpc.Life{Incarnation: m.Incarnation, Since: known.Since + 1}
+		if err := n.saveLife(m.ID, now); err != nil {
+			n.log.Error().Err(err).Str("node", n.nameOf(m.ID)).Msg("whose place it is cannot be stored, and holds until this node ends")
+		}
+		if n.lives.met == nil {
+			n.lives.met = make(map[ring.NodeID]rpc.Life)
+		}
+		n.lives.met[m.ID] = now
+	}
 }
 
 // mayLive reports whether the life of a member that was let in may still be there. The
@@ -165,6 +199,11 @@ func lifeKey(id ring.NodeID) []byte {
 
 // displaced implements rpc.Options.Displaced: the node ends when its place is another's.
 func (n *Node) displaced(by ring.NodeID, err error) {
+	if errors.Is(err, rpc.ErrNoPart) {
+		_, why, _ := strings.Cut(err.Error(), rpc.ErrNoPart.Error()+": ")
+		n.giveUp(fmt.Errorf("%w, says node %s: %s", ErrNoPart, n.nameOf(by), why))
+		return
+	}
 	if errors.Is(err, rpc.ErrHeld) {
 		n.lives.heldMu.Lock()
 		since, known := n.lives.heldSince[by]
@@ -179,10 +218,7 @@ func (n *Node) displaced(by ring.NodeID, err error) {
 			return
 		}
 	}
-	select {
-	case n.fatal <- fmt.Errorf("%w, says node %s: %w", ErrPlaceTaken, n.nameOf(by), err):
-	default:
-	}
+	n.giveUp(fmt.Errorf("%w, says node %s: %w", ErrPlaceTaken, n.nameOf(by), err))
 }
 
 // admitted forgets that a member kept this node out.

@@ -43,7 +43,9 @@ type Node struct {
 	gossip    *membership.Members
 	tracker   *membership.Tracker
 	calls     calls
-	former    former
+	register  register
+	joins     chan struct{} // holds a token while this member takes in another one
+	freeze    freeze
 	addresses addresses
 	doubts    doubts
 	hints     *hint.Store
@@ -137,7 +139,7 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	known, err := loadRing(n.fs, n.o.Dir)
+	known, upgraded, err := loadRing(n.fs, n.o.Dir)
 	if err != nil {
 		return err
 	}
@@ -147,6 +149,9 @@ func (n *Node) open() error {
 	}
 	if known != nil && known.ClusterName != n.o.ClusterName {
 		return fmt.Errorf("%w: it is of cluster %q, not of %q", ErrOtherCluster, known.ClusterName, n.o.ClusterName)
+	}
+	if err := n.openRegister(known, upgraded); err != nil {
+		return err
 	}
 	n.clock = hlc.New(hlc.Options{
 		Now: n.o.skewed, Reserved: reserved, Kept: true,
@@ -178,7 +183,7 @@ func (n *Node) open() error {
 	})
 	n.entropy = n.newKeeper()
 	n.calls.init()
-	n.former.joins = make(chan struct{}, 1)
+	n.joins = make(chan struct{}, 1)
 	if known != nil {
 		n.ring.Store(known)
 		n.coord.SetRing(known, false)
@@ -202,6 +207,9 @@ func (n *Node) open() error {
 // abandon ends what open began.
 func (n *Node) abandon() error {
 	n.cancel()
+	if n.register.proposer != nil {
+		n.register.proposer.Close()
+	}
 	if n.entropy != nil {
 		n.entropy.Close()
 	}
@@ -303,13 +311,16 @@ func (n *Node) connect() error {
 	}
 	n.gossip, err = membership.Start(membership.Options{
 		Self: n.meta(), Label: n.o.ClusterName, Secret: n.o.Secret, Bind: n.o.Gossip,
-		Transport: n.o.GossipTransport, Stretch: n.o.GossipStretch, Seeds: seeds, Events: (*events)(n), Logger: n.log,
+		Transport: n.o.GossipTransport, Stretch: n.o.GossipStretch, Seeds: seeds, Events: (*events)(n), Refuse: n.refuseGossip,
+		Logger: n.log,
 	})
 	if err != nil {
 		return err
 	}
 	n.entropy.Start()
 	n.wg.Go(n.keepRing)
+	n.wg.Go(n.keepPlace)
+	n.wg.Go(n.keepThawed)
 	n.wg.Go(n.watch)
 	n.wg.Go(n.keepHints)
 	if n.ring.Load() == nil {
@@ -326,7 +337,7 @@ func (n *Node) meta() membership.Meta {
 		RPC: n.o.RPC, Client: n.o.Client, Gossip: n.o.Gossip,
 	}
 	if r := n.ring.Load(); r != nil {
-		m.ClusterID, m.Epoch, m.RingHash = r.ClusterID, r.Epoch, r.Hash()
+		m.ClusterID, m.Generation, m.Epoch, m.RingHash = r.ClusterID, r.Generation, r.Epoch, r.Hash()
 	}
 	return m
 }
@@ -376,7 +387,7 @@ func (n *Node) Joined() <-chan struct{} { return n.joined }
 
 // Refused delivers at most one error, after which the node is to be shut down: one that
 // wraps ErrRefused, when the cluster does not take the node in and asking again would not
-// help, ErrOldPlace, or ErrPlaceTaken.
+// help, ErrOldPlace, ErrPlaceTaken, or ErrNoPart.
 func (n *Node) Refused() <-chan error { return n.fatal }
 
 // Ready returns nil when the node is in a ring and takes requests.

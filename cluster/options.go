@@ -30,7 +30,10 @@ type Options struct {
 	RPC         string   // address of requests between nodes
 	Client      string   // address that clients are told to use
 	Join        []string // gossip addresses of members; empty founds a cluster
-	Partitions  int      // of a cluster that is founded
+	// AwaitCommit has nodes that join with the help of this one, and this one itself, wait until
+	// somebody commits to moving data to them.
+	AwaitCommit bool
+	Partitions  int // of a cluster that is founded; of the one that is joined, or 0
 	Secret      []byte
 
 	Replication Replication
@@ -110,6 +113,8 @@ var (
 	// ErrPlaceTaken: the node's place in the ring is that of another directory; the text
 	// says what to do.
 	ErrPlaceTaken = errors.New("this directory has no place in the ring")
+	// ErrNoPart: the node has left the cluster or was removed from it; the text says what to do.
+	ErrNoPart = errors.New("the node has no part in the cluster")
 	// ErrRefused: the cluster does not take the node in; the text has the
 	// cluster's reason.
 	ErrRefused = errors.New("the cluster refused the node")

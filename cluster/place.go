@@ -18,7 +18,7 @@ import (
 // other process can have at the same time.
 func oldPlace(r *ring.Ring, m ring.Member) *ring.Member {
 	for i := range r.Members {
-		if old := &r.Members[i]; old.Name == m.Name && old.RPC == m.RPC && old.ID != m.ID {
+		if old := &r.Members[i]; old.Name == m.Name && old.RPC == m.RPC && old.ID != m.ID && old.State != ring.Removed {
 			return old
 		}
 	}
@@ -126,6 +126,10 @@ func (n *Node) takeOldPlace(ctx context.Context, r *ring.Ring) error {
 	}
 	if err := n.db.Sync(); err != nil {
 		return storeError(err)
+	}
+	// What the former self promised is lost: this one votes once the ring knows it.
+	if err := (registerFile{n.fs, n.o.Dir}).remove(); err != nil {
+		return err
 	}
 	if err := writeDurably(n.fs, n.o.Dir, ringName, r.Encode()); err != nil {
 		return err

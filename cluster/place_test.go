@@ -187,12 +187,16 @@ func TestWhoseThePlaceIs(t *testing.T) {
 		if c.before != nil {
 			c.before()
 		}
-		if err := n.admit(id, c.life); !errors.Is(err, c.want) {
+		if err := n.admit(id, c.life, 1); !errors.Is(err, c.want) {
 			t.Errorf("%d: %+v: %v, want %v", i, c.life, err, c.want)
 		}
 	}
-	if err := n.admit(99, rpc.Life{Incarnation: 1, Since: 1}); err != nil {
-		t.Errorf("who is not in the ring has no place: %v", err)
+	stranger := rpc.Life{Incarnation: 1, Since: 1}
+	if err := n.admit(99, stranger, r.Epoch); !errors.Is(err, rpc.ErrNoPart) {
+		t.Errorf("who is not in the ring has no part: %v", err)
+	}
+	if err := n.admit(99, stranger, r.Epoch+1); err != nil {
+		t.Errorf("who comes of a newer ring may be in that: %v", err)
 	}
 }
 

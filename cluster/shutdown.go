@@ -46,6 +46,7 @@ func (n *Node) stop(context.Context) error {
 	var errs []error
 	n.part()
 	n.cancel()
+	n.register.proposer.Close()
 	if n.gossip != nil {
 		if err := n.gossip.Leave(leaveWithin); err != nil {
 			// They will find out that it is gone.

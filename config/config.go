@@ -36,6 +36,7 @@ type Config struct {
 	Cluster struct {
 		Name, Gossip, RPC string
 		Join              []string
+		AutoJoin          bool
 		Partitions        int
 		Secret            string
 	}

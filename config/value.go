@@ -285,6 +285,24 @@ func (v choice) String() string  { return *v.p }
 func (v choice) toml() string    { return quoted(*v.p) }
 func (v choice) allowed() string { return strings.Join(v.words, ", ") }
 
+// toggle is true or false.
+type toggle struct{ p *bool }
+
+func (v toggle) parse(s string) error {
+	switch strings.ToLower(strings.TrimSpace(s)) {
+	case "true", "yes", "on":
+		*v.p = true
+	case "false", "no", "off":
+		*v.p = false
+	default:
+		return errors.New("neither true nor false")
+	}
+	return nil
+}
+func (v toggle) String() string  { return strconv.FormatBool(*v.p) }
+func (v toggle) toml() string    { return strconv.FormatBool(*v.p) }
+func (v toggle) allowed() string { return "true, false" }
+
 // level is how many replicas must answer: a name or a count.
 type level struct{ p *Level }
 

@@ -67,6 +67,10 @@ const (
 // ErrMessage is the class of requests and answers that cannot be read.
 var ErrMessage = errors.New("malformed message of the register")
 
+// IsLearn reports whether a request is a Learn, which needs no trust in who sends it to this node
+// beyond that it is of the cluster: it asks for no vote.
+func IsLearn(request []byte) bool { return len(request) > 0 && Kind(request[0]) == Learn }
+
 // Encode returns the request's encoding.
 func (r *Request) Encode() []byte {
 	flags := byte(0)

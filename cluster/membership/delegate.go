@@ -32,8 +32,9 @@ const (
 // delegate is memberlist's side: what it asks of us and tells us. memberlist calls it with its own locks held, so nothing here
 // calls memberlist, and what is told is kept for another goroutine.
 type delegate struct {
-	log  zerolog.Logger
-	wake chan struct{} // of capacity 1, sent when changes is filled, never closed
+	log    zerolog.Logger
+	refuse func(Meta) error // nil: nobody
+	wake   chan struct{}    // of capacity 1, sent when changes is filled, never closed
 
 	mu      sync.Mutex
 	self    Meta
@@ -43,8 +44,8 @@ type delegate struct {
 	order   []ring.NodeID // of changes
 }
 
-func newDelegate(self Meta, log zerolog.Logger) (*delegate, error) {
-	d := &delegate{log: log, wake: make(chan struct{}, 1), known: make(map[ring.NodeID]Member), changes: make(map[ring.NodeID]change)}
+func newDelegate(self Meta, refuse func(Meta) error, log zerolog.Logger) (*delegate, error) {
+	d := &delegate{log: log, refuse: refuse, wake: make(chan struct{}, 1), known: make(map[ring.NodeID]Member), changes: make(map[ring.NodeID]change)}
 	return d, d.setSelf(self)
 }
 
@@ -134,6 +135,11 @@ func (d *delegate) objection(name string, b []byte) (Meta, error) {
 	defer d.mu.Unlock()
 	if m.NodeID == d.self.NodeID {
 		return m, nil
+	}
+	if d.refuse != nil {
+		if err := d.refuse(m); err != nil {
+			return m, err
+		}
 	}
 	if m.ClusterID != 0 && d.self.ClusterID != 0 && m.ClusterID != d.self.ClusterID {
 		return m, fmt.Errorf("node %q (%v) belongs to cluster %016x, this node to %016x", m.Name, m.NodeID, m.ClusterID, d.self.ClusterID)

@@ -58,6 +58,9 @@ type Events interface {
 type Options struct {
 	// Self is what this node says of itself; its Gossip address is filled in.
 	Self Meta
+	// Refuse says why another node may be no member, nil when it may. It is called with locks held and must not block. nil: all
+	// may.
+	Refuse func(m Meta) error
 	// Label is the cluster's name; packets of other names are not read.
 	Label string
 	// Secret encrypts gossip, its first 32 bytes when it is longer. Otherwise 16 or 24 bytes; empty: no encryption.
@@ -126,7 +129,7 @@ func Start(o Options) (*Members, error) {
 	ip, port, err := c.Transport.FinalAdvertiseAddr(c.AdvertiseAddr, c.AdvertisePort)
 	if err == nil {
 		o.Self.Gossip = net.JoinHostPort(ip.String(), strconv.Itoa(port))
-		m.delegate, err = newDelegate(o.Self, o.Logger)
+		m.delegate, err = newDelegate(o.Self, o.Refuse, o.Logger)
 	}
 	if err == nil {
 		c.Delegate, c.Events, c.Alive, c.Conflict, c.Merge, c.Ping = m.delegate, m.delegate, m.delegate, m.delegate, m.delegate, m.delegate

@@ -13,8 +13,9 @@ import (
 type Meta struct {
 	NodeID      ring.NodeID
 	Incarnation uint64
-	ClusterID   uint64 // 0: belongs to none yet
-	Epoch       ring.Epoch
+	ClusterID   uint64     // 0: belongs to none yet
+	Generation  uint64     // of the ring, below 2^16
+	Epoch       ring.Epoch // of the ring, below 2^48
 	RingHash    uint64
 	Weight      float64
 	Name        string // unique among living nodes
@@ -31,6 +32,8 @@ const (
 	// metaVersion is the first byte of an encoded Meta.
 	metaVersion = 1
 	metaFixed   = 1 + 6*8
+	// epochBits is what the epoch has of the word that it shares with the generation.
+	epochBits = 48
 )
 
 // ErrMeta is the class of encoded Metas that cannot be read.
@@ -38,14 +41,14 @@ var ErrMeta = errors.New("malformed node description")
 
 // Append appends the encoded Meta to dst:
 //
-//	version (1) ‖ node id ‖ incarnation ‖ cluster id ‖ epoch ‖ ring hash ‖ weight (IEEE 754 bits), 8 bytes each, little endian
-//	‖ name ‖ dc ‖ rack ‖ rpc ‖ client ‖ gossip, each uvarint length ‖ bytes
+//	version (1) ‖ node id ‖ incarnation ‖ cluster id ‖ generation (upper 16 bits) and epoch ‖ ring hash
+//	‖ weight (IEEE 754 bits), 8 bytes each, little endian ‖ name ‖ dc ‖ rack ‖ rpc ‖ client ‖ gossip, each uvarint length ‖ bytes
 //
 // It is an error when that is over MaxMeta.
 func (m *Meta) Append(dst []byte) ([]byte, error) {
 	start := len(dst)
 	dst = append(dst, metaVersion)
-	for _, v := range [...]uint64{uint64(m.NodeID), m.Incarnation, m.ClusterID, uint64(m.Epoch), m.RingHash, math.Float64bits(m.Weight)} {
+	for _, v := range [...]uint64{uint64(m.NodeID), m.Incarnation, m.ClusterID, m.Generation<<epochBits | uint64(m.Epoch), m.RingHash, math.Float64bits(m.Weight)} {
 		dst = binary.LittleEndian.AppendUint64(dst, v)
 	}
 	for _, s := range m.texts() {
@@ -67,8 +70,8 @@ func (m *Meta) Decode(b []byte) error {
 		return fmt.Errorf("%w: version %d", ErrMeta, b[0])
 	}
 	word := func(i int) uint64 { return binary.LittleEndian.Uint64(b[1+8*i:]) }
-	*m = Meta{NodeID: ring.NodeID(word(0)), Incarnation: word(1), ClusterID: word(2), Epoch: ring.Epoch(word(3)),
-		RingHash: word(4), Weight: math.Float64frombits(word(5))}
+	*m = Meta{NodeID: ring.NodeID(word(0)), Incarnation: word(1), ClusterID: word(2),
+		Generation: word(3) >> epochBits, Epoch: ring.Epoch(word(3) & (1<<epochBits - 1)), RingHash: word(4), Weight: math.Float64frombits(word(5))}
 	if !(m.Weight >= 0 && m.Weight <= ring.MaxWeight) {
 		return fmt.Errorf("%w: weight %v", ErrMeta, m.Weight)
 	}

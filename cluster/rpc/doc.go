@@ -61,7 +61,7 @@
 //	acceptor HelloAck  status
 //
 // A life is incarnation u64 ‖ since u64. Both sides ask Options.Admit about the other's once it has proved itself: a ring has one
-// place for a node, and whose it is the transport does not know.
+// place for a node, and whose it is, and who has none, the transport does not know.
 //
 // A proof is HMAC-SHA256(secret, side ‖ role ‖ the Hello's body ‖ the HelloAck's body before its proof), where side is
 // "kvstore accept" or "kvstore dial"; without a secret the key is empty, and both sides must agree on that too. A status of

@@ -176,14 +176,14 @@ func (t *Transport) greet(conn net.Conn, r *wire.Reader, h hello) error {
 	if h.expected != 0 && a.node != h.expected {
 		return fmt.Errorf("reached node %v where %v was expected", a.node, h.expected)
 	}
-	if a.cluster != h.cluster && !(h.role == roleCaller && h.cluster == 0) {
+	if a.cluster != h.cluster && !(h.role == roleCaller && (h.cluster == 0 || a.cluster == 0)) {
 		return fmt.Errorf("reached cluster %016x, this is %016x", a.cluster, h.cluster)
 	}
 	if !hmac.Equal(m.Body[ackSize:], prove(t.o.Secret, sideAccept, &h, &a)) {
 		return errors.New("the secret of the other side differs")
 	}
 	if h.role == rolePeer {
-		if err := t.o.Admit(a.node, a.life); err != nil {
+		if err := t.o.Admit(a.node, a.life, m.Epoch); err != nil {
 			return fmt.Errorf("reached node %v, and %v", a.node, err) // no refusal of this node, so nothing is wrapped
 		}
 	}
@@ -202,7 +202,7 @@ func receiveAck(r *wire.Reader) (wire.Message, error) {
 		return m, fmt.Errorf("read greeting: %w", err)
 	}
 	if m.Status != wire.OK {
-		for _, known := range [...]error{ErrDisplaced, ErrHeld} {
+		for _, known := range [...]error{ErrDisplaced, ErrHeld, ErrNoPart} {
 			if rest, ok := bytes.CutPrefix(m.Body, []byte(known.Error())); ok {
 				return m, fmt.Errorf("%w: %w%s", ErrRefused, known, rest)
 			}
@@ -222,6 +222,7 @@ func (t *Transport) receiveGreeting(conn net.Conn, r *wire.Reader) (h hello, err
 		return h, err
 	}
 	h.role = m.Method
+	epoch := m.Epoch
 	if reason := t.objection(&h); reason != "" {
 		return h, t.refuse(conn, reason)
 	}
@@ -241,7 +242,7 @@ func (t *Transport) receiveGreeting(conn net.Conn, r *wire.Reader) (h hello, err
 		return h, t.refuse(conn, "the secret is missing or another")
 	}
 	if h.role == rolePeer {
-		if err := t.o.Admit(h.node, h.life); err != nil {
+		if err := t.o.Admit(h.node, h.life, epoch); err != nil {
 			return h, t.refuse(conn, err.Error())
 		}
 	}
@@ -258,7 +259,7 @@ func (t *Transport) objection(h *hello) string {
 		return fmt.Sprintf("this is node %v, not %v", t.o.Self, h.expected)
 	case h.class >= classes:
 		return fmt.Sprintf("unknown class %d", h.class)
-	case h.role == roleCaller && h.cluster == 0:
+	case h.role == roleCaller && (h.cluster == 0 || own == 0): // one of them is about to join
 		return ""
 	case h.role != rolePeer && h.role != roleCaller:
 		return fmt.Sprintf("unknown role %d", h.role)

@@ -216,7 +216,7 @@ func TestAdmitKeepsOut(t *testing.T) {
 	})
 	acceptor := start(t, 2, &b, func(o *rpc.Options) {
 		o.Logger = zerolog.New(&said)
-		o.Admit = func(id ring.NodeID, l rpc.Life) error {
+		o.Admit = func(id ring.NodeID, l rpc.Life, _ ring.Epoch) error {
 			if id != 1 || l != (rpc.Life{Incarnation: 7, Since: 8}) {
 				t.Errorf("asked about %v, %+v", id, l)
 			}

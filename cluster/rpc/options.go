@@ -40,6 +40,8 @@ var (
 	ErrDisplaced = errors.New("its place is taken")
 	// ErrHeld, with which what Options.Admit returns begins, says that another life of the node may still be there. It may pass.
 	ErrHeld = errors.New("its place is held")
+	// ErrNoPart, with which what Options.Admit returns begins, says that the node is no member of the cluster, or none any more.
+	ErrNoPart = errors.New("it has no part in the cluster")
 	// ErrClosed says that the transport is closed.
 	ErrClosed = errors.New("transport closed")
 )
@@ -82,10 +84,11 @@ type Options struct {
 	Self ring.NodeID
 	// Life is this node's.
 	Life Life
-	// Admit is asked about every peer that has proved itself, on both sides of a connection; an error keeps it out. Goroutines of
-	// the transport call it, and it may write to the disk. nil: everybody is let in.
-	Admit func(id ring.NodeID, l Life) error
-	// Displaced is told when a peer refuses this node with ErrDisplaced or ErrHeld. It must not block. nil: nobody is told.
+	// Admit is asked about every peer that has proved itself, on both sides of a connection, with the epoch of its ring; an error
+	// keeps it out. Goroutines of the transport call it, and it may write to the disk. nil: everybody is let in.
+	Admit func(id ring.NodeID, l Life, epoch ring.Epoch) error
+	// Displaced is told when a peer refuses this node with ErrDisplaced, ErrHeld or ErrNoPart. It must not block. nil: nobody is
+	// told.
 	Displaced func(by ring.NodeID, err error)
 	// ClusterID returns the cluster this node belongs to, 0 while it belongs to none. It must not block. nil: 0.
 	ClusterID func() uint64
@@ -130,7 +133,7 @@ func (o *Options) EnsureDefaults() {
 		o.ClusterID = func() uint64 { return 0 }
 	}
 	if o.Admit == nil {
-		o.Admit = func(ring.NodeID, Life) error { return nil }
+		o.Admit = func(ring.NodeID, Life, ring.Epoch) error { return nil }
 	}
 	if o.Displaced == nil {
 		o.Displaced = func(ring.NodeID, error) {}

@@ -97,7 +97,7 @@ func (p *peer) run(ctx context.Context, class Class) {
 		if ctx.Err() != nil {
 			return
 		}
-		if errors.Is(err, ErrDisplaced) || errors.Is(err, ErrHeld) {
+		if errors.Is(err, ErrDisplaced) || errors.Is(err, ErrHeld) || errors.Is(err, ErrNoPart) {
 			p.t.o.Displaced(p.id, err)
 		}
 		// The same trouble again and again is said once.

@@ -27,7 +27,7 @@ func explain(c *config.Config, err error) error {
 		return fmt.Errorf("%sin use by %s; stop it, or choose another directory with --storage.dir=DIR", dir, holder(err))
 	case errors.Is(err, cluster.ErrOtherCluster):
 		return fmt.Errorf("%s%w; set cluster.name to that cluster's, or choose another directory with --storage.dir=DIR", dir, err)
-	case errors.Is(err, cluster.ErrPlaceTaken):
+	case errors.Is(err, cluster.ErrPlaceTaken), errors.Is(err, cluster.ErrNoPart):
 		return fmt.Errorf("%s%w", dir, err)
 	case errors.Is(err, cluster.ErrRefused):
 		return fmt.Errorf("cluster.join = %q: %w", c.Text("cluster.join"), err)

@@ -22,8 +22,8 @@ type meeting struct {
 func (n *Network) greet(p *pair, a, b *Transport) {
 	go func() {
 		var refused [2]error // by a and by b
-		refused[0] = a.o.Admit(b.id, b.o.Life)
-		refused[1] = b.o.Admit(a.id, a.o.Life)
+		refused[0] = a.o.Admit(b.id, b.o.Life, b.o.Epoch())
+		refused[1] = b.o.Admit(a.id, a.o.Life, a.o.Epoch())
 		n.loop.after(0, func() { n.greeted(p, a, b, refused) })
 	}()
 }
@@ -55,7 +55,7 @@ func (n *Network) greeted(p *pair, a, b *Transport, refused [2]error) {
 
 // displaced tells a node that it was not let in.
 func (t *Transport) displaced(by ring.NodeID, err error) {
-	if errors.Is(err, rpc.ErrDisplaced) || errors.Is(err, rpc.ErrHeld) {
+	if errors.Is(err, rpc.ErrDisplaced) || errors.Is(err, rpc.ErrHeld) || errors.Is(err, rpc.ErrNoPart) {
 		t.o.Displaced(by, fmt.Errorf("%w: %w", rpc.ErrRefused, err))
 	}
 }

@@ -3,9 +3,9 @@ package cluster
 import (
 	"context"
 	"encoding/binary"
+	"errors"
 	"slices"
 	"testing"
-	"time"
 
 	"github.com/rs/zerolog"
 
@@ -48,44 +48,41 @@ func withAnother(t *testing.T, n *Node) *ring.Ring {
 	return next
 }
 
-// A proposal that is neither adopted nor aborted ends by itself, whatever else
-// the keeper of the ring was woken for meanwhile.
-func TestAForgottenProposalEnds(t *testing.T) {
+// A promise that is neither used nor taken back ends by itself.
+func TestAForgottenFreezeEnds(t *testing.T) {
 	t.Parallel()
 	n := openAlone(t)
-	if err := n.servePrepare(withAnother(t, n).Encode()); err != nil {
+	frozen := func() bool {
+		n.freeze.mu.Lock()
+		defer n.freeze.mu.Unlock()
+		return n.freeze.frozen
+	}
+	body := binary.BigEndian.AppendUint64(nil, uint64(n.epoch()))
+	if err := n.serveFreeze(body); err != nil {
 		t.Fatal(err)
 	}
-	n.resolveProposal() // something else is news
-	n.former.mu.Lock()
-	open := n.former.proposal != nil
-	n.former.mu.Unlock()
-	if !open {
+	if !frozen() {
 		t.Fatal("its time was not over")
 	}
-	for end := time.Now().Add(prepareFor + 5*time.Second); ; time.Sleep(50 * time.Millisecond) {
-		n.former.mu.Lock()
-		open := n.former.proposal != nil
-		n.former.mu.Unlock()
-		if !open {
-			return
-		}
-		if time.Now().After(end) {
-			t.Fatal("the node refuses writes for ever")
-		}
+	soon(t, "the node to take writes again", func() bool { return !frozen() })
+	if err := n.serveFreeze(body); err != nil || !frozen() {
+		t.Fatal(err)
+	}
+	if err := n.serveThaw(body); err != nil || frozen() {
+		t.Error("it was not taken back")
 	}
 }
 
-// A proposal that arrives after its ring was adopted freezes nothing.
-func TestALateProposalIsRefused(t *testing.T) {
+// A promise that is asked for after the ring has changed is not given.
+func TestALateFreezeIsRefused(t *testing.T) {
 	t.Parallel()
 	n := openAlone(t)
-	next := withAnother(t, n)
-	if err := n.adopt(next); err != nil {
+	body := binary.BigEndian.AppendUint64(nil, uint64(n.epoch()))
+	if err := n.adopt(withAnother(t, n)); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.servePrepare(next.Encode()); err == nil {
-		t.Fatal("taken")
+	if err := n.serveFreeze(body); !errors.Is(err, errThawed) {
+		t.Fatal(err)
 	}
 }
 
