@@ -188,9 +188,15 @@ func (d *DB) mendTable(s *readState, t *table, level int) error {
 	damage := Damage{Err: d.doctor.found[t.Number]}
 	d.doctor.mu.Unlock()
 	if len(walk.Lost) == 0 {
-		d.dropTables(tables)
-		d.logger.Warn().Err(damage.Err).Msg("the damaged table reads well now: the damage was not on the disk, or not for long")
-		return nil
+		// What leads to the records, and lies in memory since the table was opened, may still be damaged where it is stored.
+		if err := t.reader.Verify(); !IsCorrupt(err) {
+			d.dropTables(tables)
+			if err == nil {
+				d.logger.Warn().Err(damage.Err).Msg("the damaged table reads well now: the damage was not on the disk, or not for long")
+			}
+			return err
+		}
+		d.logger.Warn().Err(damage.Err).Msg("all records of the damaged table can be read, and are written anew")
 	}
 	c := change{edit: manifest.Edit{Removed: []uint64{t.Number}}, added: tables}
 	for _, l := range walk.Lost {
