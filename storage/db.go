@@ -75,6 +75,8 @@ type DB struct {
 	tree    tree
 	keeper  keeper
 	flusher signal
+	// lookups is how many blocks had been asked for at the last flush; it belongs to the flusher.
+	lookups uint64
 	// preparer wakes the goroutine that prepares rotations.
 	preparer signal
 	// compactor is shared by the compaction workers.

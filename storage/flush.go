@@ -57,7 +57,7 @@ func (d *DB) flush(m *memory) error {
 		}
 	}
 	it := m.table.NewIter()
-	b := builder{db: d}
+	b := builder{db: d, warm: d.flushesWarm()}
 	tables, err := b.build(it, d.sieve(s, m.last, false), d.quit)
 	it.Close()
 	if err != nil {
@@ -78,6 +78,16 @@ func (d *DB) flush(m *memory) error {
 	d.logger.Debug().Int64("bytes", b.bytes).Dur("took", time.Since(began)).Msg("memtable flushed")
 	d.compactor.kick()
 	return nil
+}
+
+// flushesWarm reports whether a flush is to leave its blocks in the cache, where it takes half of that at most: what was
+// written last is mostly asked for first, and would be read back block by block. But where tables were not read since the
+// flush before, nobody asks. It is for the flusher.
+func (d *DB) flushesWarm() bool {
+	m := d.cache.Metrics()
+	before := d.lookups
+	d.lookups = m.Hits + m.Misses
+	return d.lookups != before && d.options.MemtableSize <= d.options.CacheSize/2
 }
 
 // logAfter returns the number of the log that follows m's.

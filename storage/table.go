@@ -63,6 +63,8 @@ type builder struct {
 	level int
 	// cutter says where a table of a level below 0 ends.
 	cutter compaction.Cutter
+	// warm has the tables' blocks cached as they are written.
+	warm bool
 	// pacer makes the work rest for the sake of others; nil for what others wait for.
 	pacer *pacer
 
@@ -148,10 +150,9 @@ func (b *builder) begin() error {
 	if b.level == 0 {
 		// What is flushed is soon merged into the levels below; until then its room is less dear than the time.
 		o.Compression = "none"
-		if b.db.options.MemtableSize <= b.db.options.CacheSize/2 {
-			// What was written last is mostly asked for first, and would be read back block by block.
-			o.Cache, o.FileNum = b.db.cache, b.number
-		}
+	}
+	if b.warm {
+		o.Cache, o.FileNum = b.db.cache, b.number
 	}
 	b.writer = sstable.NewWriter(f, o)
 	return nil

@@ -28,6 +28,20 @@ func TestFlushedBlocksNeedNoDisk(t *testing.T) {
 		if err := db.Flush(); err != nil {
 			t.Fatal(err)
 		}
+		if m := db.Metrics(); m.Cache.Blocks > 2 { // the table's index may be one
+			t.Errorf("%s: %d blocks are cached, though nobody reads", test.name, m.Cache.Blocks)
+		}
+		if _, found, err := db.Get(nil, nth(0)); !found || err != nil {
+			t.Fatal(found, err)
+		}
+		for i := range 2000 {
+			if _, err := db.Set(nth(i), value); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if err := db.Flush(); err != nil {
+			t.Fatal(err)
+		}
 		for i := range 2000 {
 			v, found, ready, err := db.TryGet(nil, nth(i))
 			if err != nil || ready != test.ready || ready && (!found || len(v) != len(value)) {
