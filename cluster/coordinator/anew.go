@@ -126,7 +126,7 @@ func (w *writeOp) renew(v *view) {
 		w.originPlace, w.final = -1, true
 	}
 	w.release()
-	w.v, w.renewed, w.behind = v, true, 0
+	w.v, w.renewed, w.behind, w.leaders = v, true, 0, 0
 	w.tally, _ = w.tallyBy(v)
 	w.reassign()
 	for _, id := range holds[:n] {

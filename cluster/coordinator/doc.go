@@ -75,6 +75,15 @@
 // itself. They count for nothing. What was on its way to a node when its connection
 // broke has no hint; comparing replicas finds it.
 //
+// # Data centres
+//
+// An object crosses a link once for each data centre: where several replicas of another
+// one answer promptly, it goes to the first of them, which passes it on (relay). All of
+// them acknowledge to the soft primary. The rest get it directly when that one refuses,
+// is lost, or has the write wait for standAfter. local_one and local_quorum count the
+// data centre of the client's node, each_quorum every one; what else a level needs no
+// acknowledgement of is sent all the same.
+//
 // # Damaged records
 //
 // A replica that finds its record of a key damaged, whoever asked for it, replaces

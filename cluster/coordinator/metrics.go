@@ -23,6 +23,8 @@ type Metrics struct {
 	CorruptReads    atomic.Uint64
 	StandIns        atomic.Uint64 // objects given to a fallback in place of a replica
 	Missed          atomic.Uint64 // objects of other nodes that this one had no room for
+	Relayed         atomic.Uint64 // objects passed on within this data centre for nodes of others
+	Unrelayed       atomic.Uint64 // objects sent directly because the node that was to pass them on did not answer
 	Rerouted        atomic.Uint64 // requests that began again because the ring had changed
 	Renewed         atomic.Uint64 // writes that were counted anew because the ring had changed
 	Mute            atomic.Uint64 // forwarded writes given up because their soft primary was silent

@@ -31,6 +31,9 @@ func (c *Coordinator) Receive(from ring.NodeID, m *wire.Message) {
 		}
 		return
 	}
+	if m.Flags&wire.Relay != 0 && m.Target != 0 && m.Kind == wire.Replicate {
+		from = m.Target // whoever has passed it on
+	}
 	v := c.view.Load()
 	if v == nil {
 		c.reject(from, m, wire.NotReplica, "")
@@ -143,7 +146,16 @@ func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message
 	t.key = replica.Key{Token: m.Token, DB: m.DB, Name: m.Key}
 	t.object, t.origin, t.body = m.Object, m.Origin, m.Body
 	t.kept, t.stale, t.healed, t.finished, t.target = false, false, false, nil, m.Target
+	if m.Flags&wire.Relay == 0 {
+		c.o.Replica.Do(t)
+		return
+	}
+	k := t.key
+	t.target = 0
 	c.o.Replica.Do(t)
+	if len(m.Relay) > 0 {
+		c.passOn(from, k, m)
+	}
 }
 
 // Merge merges an object into what this node holds, and calls done, which must not

@@ -85,9 +85,13 @@ func (w *writeOp) sendAll(noAck bool) (hopeless bool) {
 	case w.originPlace >= 0:
 		m.Flags |= wire.Later // the client is answered elsewhere
 	}
-	w.tally.bad = 0
+	w.tally.bad, w.leaders = 0, 0
+	served := w.tally.ok // this node's own place, and who has it from before
+	if w.v.places[w.part].ndcs > 1 {
+		served |= w.relay(noAck)
+	}
 	for i := range w.v.lists[w.part] {
-		if w.tally.ok>>uint(i)&1 != 0 { // this node's own place, and who has it from before
+		if served>>uint(i)&1 != 0 {
 			continue
 		}
 		m.Origin, m.Body = 0, nil
@@ -168,6 +172,7 @@ func (w *writeOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
 	case wire.OK:
 		w.tally.ok |= bit
 	case wire.WrongEpoch:
+		w.unrelay(place)
 		w.outrun(place)
 		return
 	case wire.Stale:
@@ -177,6 +182,7 @@ func (w *writeOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
 		}
 		w.hear(m.Object)
 	default:
+		w.unrelay(place)
 		w.refusedBy(place, from)
 	}
 	w.settle()
@@ -225,6 +231,7 @@ func (w *writeOp) lost(id uint64, node ring.NodeID) {
 		w.mu.Unlock()
 		return
 	}
+	w.unrelay(place)
 	w.refusedBy(place, node)
 	w.settle()
 }
@@ -282,7 +289,11 @@ func (w *writeOp) silent() {
 	w.waited = true
 	if first {
 		if !w.tally.met() {
-			for set := w.unanswered(); set != 0; set &= set - 1 {
+			late, sent := w.unanswered(), uint64(0)
+			for set := w.leaders; set != 0; set &= set - 1 {
+				sent |= w.unrelay(bits.TrailingZeros64(set))
+			}
+			for set := late &^ sent; set != 0; set &= set - 1 {
 				w.standIn(bits.TrailingZeros64(set))
 			}
 		}

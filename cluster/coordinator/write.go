@@ -52,6 +52,8 @@ type writeOp struct {
 	renewed  bool   // guarded by mu: it is counted by a later ring than it began with
 	final    bool   // guarded by mu: its client may have its reply, so it does not run again
 	behind   uint64 // guarded by mu: places whose nodes have another ring
+	leaders  uint64 // guarded by mu: places whose nodes pass the object on; see relay
+	others   []byte // whom to
 	mem      []byte // the key and arguments once kept
 
 	own   int    // the place this node's copy counts for, its own or another's; -1 for none
@@ -307,7 +309,7 @@ func (c *Coordinator) putWrite(w *writeOp) {
 	w.id, w.req, w.v, w.op, w.refused, w.keeps = 0, nil, nil, nil, 0, 0
 	w.kept, w.stored, w.read, w.settled, w.confirms = false, false, false, false, false
 	w.passed, w.wrote, w.stale, w.beaten = false, false, false, false
-	w.healed, w.renewed, w.final, w.behind = false, false, false, 0
+	w.healed, w.renewed, w.final, w.behind, w.leaders = false, false, false, 0, 0
 	w.enc = w.enc[:0]
 	w.seen.Reset()
 	w.call.Reset()

@@ -105,7 +105,7 @@ func TestBadBytes(t *testing.T) {
 		"a redis command":   {[]byte("*1\r\n$4\r\nPING\r\n"), ""},
 		"a write first":     {early.Seal(), ""},
 		"half a packet":     {early.Seal()[:10], ""},
-		"another version":   {version.Seal(), "protocol version 9, this node speaks 3"},
+		"another version":   {version.Seal(), "protocol version 9, this node speaks 4"},
 		"an endless hello":  {long.Seal(), ""},
 		"a giant's promise": {[]byte{0xff, 0xff, 0xff, 0x1f, 0, 0, 0, 0}, ""},
 	} {

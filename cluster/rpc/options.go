@@ -13,7 +13,7 @@ import (
 )
 
 // Version is that of the protocol: the handshake, the kinds and their layouts. Nodes of different versions refuse each other.
-const Version = 3
+const Version = 4
 
 // Class separates traffic that must not wait for other traffic. Each has its own connections and bounds.
 type Class uint8

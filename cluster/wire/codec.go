@@ -72,7 +72,7 @@ func layout(k Kind) field {
 
 // Bound returns a number of bytes that the encoded message does not exceed. It is cheap and close for large messages.
 func Bound(m *Message) int {
-	n := headBound + len(m.Key) + len(m.Object) + len(m.Op) + len(m.Body)
+	n := headBound + len(m.Key) + len(m.Object) + len(m.Op) + len(m.Body) + len(m.Relay)
 	for _, a := range m.Args {
 		n += lengthBound + len(a)
 	}
@@ -127,8 +127,11 @@ func Append(dst []byte, m *Message) []byte {
 	if f&fBody != 0 {
 		dst = appendBytes(dst, m.Body)
 	}
-	if m.Kind == Replicate && m.Flags&StandIn != 0 {
+	if m.Kind == Replicate && m.Flags&(StandIn|Relay) != 0 {
 		dst = binary.LittleEndian.AppendUint64(dst, uint64(m.Target))
+		if m.Flags&Relay != 0 {
+			dst = appendBytes(dst, m.Relay)
+		}
 	}
 	return dst
 }

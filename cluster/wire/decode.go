@@ -60,8 +60,11 @@ func (m *Message) Decode(b []byte) (n int, err error) {
 	if f&fBody != 0 {
 		m.Body = d.bytes()
 	}
-	if m.Kind == Replicate && m.Flags&StandIn != 0 {
+	if m.Kind == Replicate && m.Flags&(StandIn|Relay) != 0 {
 		m.Target = ring.NodeID(d.word())
+		if m.Flags&Relay != 0 {
+			m.Relay = d.bytes()
+		}
 	}
 	if d.bad {
 		return 0, fmt.Errorf("%w: %v cut short or out of range", ErrMalformed, m.Kind)

@@ -21,7 +21,7 @@ const (
 	WriteReply Kind = 4
 	// Replicate asks a replica to merge an object into what it holds:
 	// epoch ‖ timeout ‖ token ‖ db ‖ key ‖ object ‖ origin ‖ body (the client's reply when origin is not 0) ‖ target (8 bytes,
-	// only with the flag StandIn).
+	// with the flag StandIn or Relay) ‖ relay (with the flag Relay).
 	Replicate Kind = 5
 	// ReplicateAck answers a Replicate: status ‖ epoch ‖ object (what the replica holds, when Stale) ‖ body (text of a failure).
 	ReplicateAck Kind = 6
@@ -157,6 +157,9 @@ const (
 	StandIn Flags = 1 << 5
 	// Refuses on a Write: the disk of its sender, a replica itself, takes no writes, so it will not acknowledge.
 	Refuses Flags = 1 << 6
+	// Relay on a Replicate: its receiver passes it on to the nodes named in relay, with the flag and its sender as target.
+	// Who gets a target here acknowledges to that node.
+	Relay Flags = 1 << 7
 )
 
 // Message is one message of any kind. Fields that the kind does not name are ignored by Append and zero after Decode.
@@ -184,7 +187,8 @@ type Message struct {
 	Digest uint64
 	// Origin is, for a Replicate that is the effect of a Write forwarded by its receiver, the ID of that Write. 0: it is not.
 	Origin uint64
-	// Target is, for a Replicate with the flag StandIn, the replica that its receiver stands in for.
+	// Target is, for a Replicate with the flag StandIn, the replica that its receiver stands in for; with the flag Relay, the
+	// node that counts the acknowledgement, if that is not the sender.
 	Target ring.NodeID
 
 	Key    []byte
@@ -192,6 +196,7 @@ type Message struct {
 	Op     []byte   // an operation's name
 	Args   [][]byte // the command, its name first; Decode reuses the backing array
 	Body   []byte
+	Relay  []byte // node ids, 8 bytes each, little endian
 }
 
 // Reset empties the message and keeps the backing array of Args.

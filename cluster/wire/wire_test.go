@@ -40,7 +40,7 @@ func randomMessage(r *rand.Rand) wire.Message {
 		R: int16(r.Uint32()), W: int16(r.Uint32()),
 		ID: number(), Now: int64(r.Uint64()), Epoch: ring.Epoch(number()), Timeout: time.Duration(r.Int64N(1e10)) * time.Microsecond,
 		Token: ring.Token(r.Uint64()), Digest: r.Uint64(), Origin: number(), Target: ring.NodeID(r.Uint64()),
-		Key: blob(), Object: blob(), Op: blob(), Body: blob(),
+		Key: blob(), Object: blob(), Op: blob(), Body: blob(), Relay: blob(),
 	}
 	for range r.IntN(6) {
 		m.Args = append(m.Args, blob())
@@ -64,8 +64,11 @@ func carried(m wire.Message) wire.Message {
 	case wire.Replicate:
 		place()
 		out.Object, out.Origin, out.Body = m.Object, m.Origin, m.Body
-		if m.Flags&wire.StandIn != 0 {
+		if m.Flags&(wire.StandIn|wire.Relay) != 0 {
 			out.Target = m.Target
+		}
+		if m.Flags&wire.Relay != 0 {
+			out.Relay = m.Relay
 		}
 	case wire.ReplicateAck:
 		out.Status, out.Object, out.Body = m.Status, m.Object, m.Body

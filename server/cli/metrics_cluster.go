@@ -28,6 +28,8 @@ func clusterSampler(n *cluster.Node) admin.Sampler {
 			{"quorum_first_writes_total", "Writes that read a quorum first.", m.QuorumFirst.Load()},
 			{"read_repairs_total", "Replicas brought level by a read.", m.Repairs.Load()},
 			{"silent_forwards_total", "Writes forwarded to a node that fell silent altogether, and given up with an unknown outcome.", m.Mute.Load()},
+			{"relayed_total", "Objects passed on within the data centre for a node of another one.", m.Relayed.Load()},
+			{"unrelayed_total", "Objects sent over a link directly because who was to pass them on there had not answered.", m.Unrelayed.Load()},
 			{"rerouted_total", "Requests that began again because the ring had changed, unseen by their clients.", m.Rerouted.Load()},
 			{"renewed_writes_total", "Stored writes whose acknowledgements were counted anew because the ring had changed.", m.Renewed.Load()},
 			{"hedged_reads_total", "Reads asked of one more replica.", m.Hedges.Load()},
