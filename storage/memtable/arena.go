@@ -4,6 +4,8 @@ import (
 	"math/bits"
 	"sync/atomic"
 	"unsafe"
+
+	"kvstore/storage/prefetch"
 )
 
 // ref is the place of a record in an arena, in units of eight bytes; 0 is no record. 32 GiB can be addressed.
@@ -77,7 +79,14 @@ func (a *arena) alloc(n int) (ref, unsafe.Pointer) {
 	}
 	r := a.cursor
 	a.cursor += units
-	return r, a.at(r)
+	p := a.at(r)
+	// What is written next lies behind. The lines of a page that was used before are in no cache, and the atomic store that
+	// shows a record to readers waits until all that was written before it has arrived.
+	next := unsafe.Add(p, int(units)*unit)
+	prefetch.Line(next)
+	prefetch.Line(unsafe.Add(next, 64))
+	prefetch.Line(unsafe.Add(next, 128))
+	return r, p
 }
 
 // memory returns zeroed memory of that many units.

@@ -193,7 +193,9 @@ func newBitmap(n int) bitmap {
 // set is the writer's alone, so that it need not be one atomic step.
 func (b *bitmap) set(i int) {
 	atomic.StoreUint64(&b.slots[i/64], b.slots[i/64]|1<<(i%64))
-	atomic.StoreUint64(&b.words[i/4096], b.words[i/4096]|1<<(i/64%64))
+	if word, bit := &b.words[i/4096], uint64(1)<<(i/64%64); *word&bit == 0 {
+		atomic.StoreUint64(word, *word|bit)
+	}
 }
 
 // after returns the first slot taken at or after i, or -1.
