@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"regexp"
 	"strings"
 	"testing"
 	"time"
@@ -45,6 +46,9 @@ func TestCompare(t *testing.T) {
 	if !strings.Contains(out.String(), "medians of at most 1 rounds") {
 		t.Errorf("no summary in:\n%s", &out)
 	}
+	if row := regexp.MustCompile(`(?m)^\| fill-16 \| [0-9.]+ k? ?\| [0-9.]+ k? ?\|  \| 1\.30 \|`); !row.MatchString(out.String()) {
+		t.Errorf("no Markdown in:\n%s", &out)
+	}
 }
 
 // TestFailingEngine has one of two engines fail to open: the other's runs are all there, and the program says so.
@@ -65,6 +69,25 @@ func TestFailingEngine(t *testing.T) {
 	}
 	if b.failures != 1 || len(b.of("overwrite", "kvstore")) != 2 || !strings.Contains(out.String(), "overwrite of goleveldb FAILED") {
 		t.Errorf("%d failures, %d runs of the other, and:\n%s", b.failures, len(b.runs), &out)
+	}
+}
+
+// TestHaste: with a workload's share of the time running out first the engines without aims stop, then all; nobody misses
+// the first round.
+func TestHaste(t *testing.T) {
+	o, err := parse([]string{"-limit", "100m"}, new(bytes.Buffer))
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct {
+		began time.Duration
+		round int
+		turns int
+	}{{0, 1, 5}, {30 * time.Minute, 1, 5}, {40 * time.Minute, 1, 2}, {51 * time.Minute, 4, 0}, {51 * time.Minute, 0, 5}} {
+		b := &bench{options: o, total: 10, began: time.Now().Add(-c.began)}
+		if turns := b.turns(c.round, 5); len(turns) != c.turns {
+			t.Errorf("round %d of the fifth of ten workloads %v into the run: %v", c.round, c.began, turns)
+		}
 	}
 }
 

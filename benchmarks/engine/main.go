@@ -19,7 +19,9 @@
 // The columns: CPU, allocations and bytes written are for one operation; stored are the bytes of the files at the end;
 // memory is the resident peak, which for engines that map their files (bbolt, Badger) has the page cache in it. Of
 // reopen the operations are the records recovered and the longest stall is the time until the first read. A run that
-// does not come by all keys in time is cut short; its rate stands for what it did.
+// does not come by all keys in time is cut short; its rate stands for what it did. The last table is for the README: its
+// ratios are the median, least and largest of the rounds, and "(of 3)" says that an engine had three rounds only, because
+// the time of the workload was running out.
 package main
 
 import (
@@ -31,7 +33,6 @@ import (
 	"math/rand/v2"
 	"os"
 	"os/signal"
-	"runtime"
 	"slices"
 	"strings"
 	"syscall"
@@ -97,8 +98,8 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	f.IntVar(&o.rounds, "rounds", 0, "runs of each workload (default 5, with -short 1)")
 	f.IntVar(&o.keys, "keys", 0, "keys in the data (default 1,000,000, with -short 200,000)")
 	f.IntVar(&o.large, "large", 0, "keys of 1 KB in the data that the cache is small for (default 500,000, with -short 200,000)")
-	f.DurationVar(&o.time, "time", 0, "how long a run takes, and a third of the longest that one over all keys does (default 1.5s, with -short 0.5s)")
-	f.DurationVar(&o.limit, "limit", 24*time.Minute, "how long the whole may take: workloads that are over their share of it have fewer rounds")
+	f.DurationVar(&o.time, "time", 0, "how long a run takes, and a third of the longest that one over all keys does (default 1s, with -short 0.5s)")
+	f.DurationVar(&o.limit, "limit", 24*time.Minute, "how long the whole may take: a workload that has used most of its share has rounds of ours and pebble only, and one that is over it has no more")
 	f.StringVar(&o.csv, "csv", "", "write every run to `file`")
 	f.StringVar(&o.dir, "dir", "", "put the data into a temporary directory under `directory`")
 	f.StringVar(&o.profiles, "profile", "", "write a profile of the processor for every run into `directory`")
@@ -108,7 +109,7 @@ func parse(args []string, stderr io.Writer) (o options, err error) {
 	orDefault(&o.rounds, 5, 1, *short)
 	orDefault(&o.keys, 1_000_000, 200_000, *short)
 	orDefault(&o.large, 500_000, 200_000, *short)
-	orDefault(&o.time, 1500*time.Millisecond, 500*time.Millisecond, *short)
+	orDefault(&o.time, time.Second, 500*time.Millisecond, *short)
 	o.engines = strings.Split(*names, ",")
 	if *only != "" {
 		o.workloads = strings.Split(*only, ",")
@@ -157,8 +158,9 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	}
 	defer func() { err = joinFirst(err, removeAll(dir)) }()
 	b := &bench{options: o, dir: dir, out: stdout}
-	fmt.Fprintf(stdout, "%s, %d processors, %s/%s; %d rounds, %d keys\n", runtime.Version(), runtime.NumCPU(), runtime.GOOS, runtime.GOARCH, o.rounds, o.keys)
 	b.began = time.Now()
+	fmt.Fprintf(stdout, "%s; %d rounds, %d keys, %v a run\n", b.began.UTC().Format("2006-01-02 15:04 UTC"), o.rounds, o.keys, o.time)
+	describeMachine(ctx, stdout, dir)
 	for i := range list {
 		b.total += len(list[i].workloads)
 	}
@@ -171,6 +173,7 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	}
 	if len(b.runs) > 0 {
 		b.printSummary(list)
+		b.printMarkdown(stdout, list)
 		if o.csv != "" {
 			err = joinFirst(err, b.writeCSV())
 		}
@@ -182,15 +185,26 @@ func compare(ctx context.Context, args []string, stdout, stderr io.Writer) (err 
 	return err
 }
 
-// late reports whether the program, with so many workloads done, has used more than their share of its time.
-func (b *bench) late(done int) bool {
+// haste is the part of a workload's share of the time from which on only ours and the rival have rounds.
+const haste = 0.75
+
+// used returns how much of its share of the time the program has used when so many workloads are done, 1 being all.
+func (b *bench) used(done int) float64 {
 	share := float64(done) / float64(max(b.total, 1))
-	return time.Since(b.began) > time.Duration(share*float64(b.options.limit))
+	return float64(time.Since(b.began)) / (share * float64(b.options.limit))
 }
 
-// turns is the order of the engines in a round, another one each time.
-func (b *bench) turns(round int) []string {
+// turns is the order of the engines in a round, another one each time. Every engine has a first round; when it is getting
+// late with a workload, which with it would be so many, the aims' two engines go on alone, and when it is late nobody does.
+func (b *bench) turns(round, done int) []string {
 	turns := slices.Clone(b.options.engines)
+	switch used := b.used(done); {
+	case round == 0:
+	case used > 1:
+		return nil
+	case used > haste:
+		turns = slices.DeleteFunc(turns, func(name string) bool { return name != engines.Ours && name != rival })
+	}
 	rand.New(rand.NewPCG(uint64(round), 0)).Shuffle(len(turns), func(i, j int) { turns[i], turns[j] = turns[j], turns[i] })
 	return turns
 }

@@ -81,7 +81,7 @@ func stored(dir string) int64 {
 
 const (
 	settleStep  = 50 * time.Millisecond
-	settleLimit = 20 * time.Second
+	settleLimit = 10 * time.Second
 	// quietShare is how much of one processor an engine may use and still be called idle.
 	quietShare = 0.1
 	quietSteps = 3

@@ -69,7 +69,7 @@ func median[T cmp.Ordered](runs []run, figure func(*run) T) T {
 
 // ratio is the median of the ratios of our rate to another engine's in the same round, 0 without such rounds.
 func (b *bench) ratio(workload, other string) float64 {
-	return b.ratioOf(workload, other, func(ours, theirs *run) float64 { return ours.Rate / theirs.Rate })
+	return b.ratioOf(workload, other, rateRatio)
 }
 
 // cpuRatio is the like of another engine's processor time to ours: what the rates would tell on a machine that does
@@ -91,8 +91,18 @@ func (b *bench) memoryRatio(workload, other string) float64 {
 	return b.ratioOf(workload, other, func(ours, theirs *run) float64 { return float64(ours.Memory) / float64(max(theirs.Memory, 1)) })
 }
 
+func rateRatio(ours, theirs *run) float64 { return ours.Rate / theirs.Rate }
+
 func (b *bench) ratioOf(workload, other string, divide func(ours, theirs *run) float64) float64 {
-	var all []float64
+	all := b.ratios(workload, other, divide)
+	if len(all) == 0 {
+		return 0
+	}
+	return all[len(all)/2]
+}
+
+// ratios are the ratios of the rounds that both engines ran, ascending.
+func (b *bench) ratios(workload, other string, divide func(ours, theirs *run) float64) (all []float64) {
 	for _, ours := range b.of(workload, engines.Ours) {
 		for _, theirs := range b.of(workload, other) {
 			if theirs.round == ours.round {
@@ -100,11 +110,8 @@ func (b *bench) ratioOf(workload, other string, divide func(ours, theirs *run) f
 			}
 		}
 	}
-	if len(all) == 0 {
-		return 0
-	}
 	slices.Sort(all)
-	return all[len(all)/2]
+	return all
 }
 
 // printStage prints the medians of a stage's workloads.

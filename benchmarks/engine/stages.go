@@ -91,10 +91,7 @@ func chosen(all []stage, only []string) ([]stage, error) {
 func (b *bench) runStage(ctx context.Context, s *stage) error {
 	if s.afresh {
 		for round := range b.options.rounds {
-			if round > 0 && b.late(b.done+len(s.workloads)) {
-				break
-			}
-			for _, engine := range b.turns(round) {
+			for _, engine := range b.turns(round, b.done+len(s.workloads)) {
 				run := s.run
 				if run == nil {
 					run = runAfresh
@@ -171,10 +168,7 @@ func (b *bench) runWorkload(ctx context.Context, s *stage, workload string, done
 		}
 	}()
 	for round := range b.options.rounds {
-		if round > 0 && b.late(done) {
-			break
-		}
-		for _, engine := range b.turns(round) {
+		for _, engine := range b.turns(round, done) {
 			p := processes[engine]
 			if p == nil && round > 0 {
 				continue // It has failed.
