@@ -117,7 +117,7 @@ const (
 )
 
 // keepPlace has the ring know the life that the node is in, without which it has no vote once it has
-// lost its disk, and its addresses.
+// lost its disk, and its addresses; and gossip forget who is in the ring no more.
 func (n *Node) keepPlace() {
 	said := ""
 	for {
@@ -126,11 +126,27 @@ func (n *Node) keepPlace() {
 			said = err.Error()
 			n.log.Info().Err(err).Msg("the ring does not know yet where the node is now")
 		}
+		n.forgetGone()
 		wait := placeAgain + time.Duration(random64()%uint64(placeAgain))
 		select {
 		case <-n.ctx.Done():
 			return
 		case <-time.After(wait):
+		}
+	}
+}
+
+// forgetGone has gossip ask no more for members that are gone.
+func (n *Node) forgetGone() {
+	r := n.ring.Load()
+	if r == nil {
+		return
+	}
+	for _, m := range n.gossip.Members() {
+		known := r.Member(m.NodeID)
+		_, gone := r.GoneAs(m.NodeID)
+		if !m.Alive && (gone || known != nil && known.State == ring.Removed) {
+			n.gossip.Forget(m.NodeID)
 		}
 	}
 }

@@ -1,6 +1,7 @@
 package membership_test
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"net"
@@ -234,6 +235,7 @@ func TestAnOutageOfHalfASecondIsNoDeath(t *testing.T) {
 }
 
 func TestWhoIsNotTakenIn(t *testing.T) {
+	const removed = 7 // the weight that marks who may be no member
 	for name, c := range map[string]struct {
 		change func(*membership.Options)
 		want   string // of the error of Join; empty: welcome
@@ -243,14 +245,23 @@ func TestWhoIsNotTakenIn(t *testing.T) {
 		"a name that is taken":    {func(o *membership.Options) { o.Self.Name = "n1" }, `named "n1" like this node`},
 		"another label":           {func(o *membership.Options) { o.Label = "other" }, "join"},
 		"another secret":          {func(o *membership.Options) { o.Secret = []byte(strings.Repeat("x", 16)) }, "join"},
+		// Only those who know refuse it, and it does not hear why.
+		"one that was removed": {func(o *membership.Options) { o.Self.Weight = removed }, "-"},
 	} {
 		t.Run(name, func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) {
 				network := newNetwork(t)
-				nodes := three(t, network, nil)
+				nodes := three(t, network, func(o *membership.Options) {
+					o.Refuse = func(m membership.Meta) error {
+						if m.Weight == removed {
+							return errors.New("removed")
+						}
+						return nil
+					}
+				})
 				stranger := startNode(t, network, 4, c.change)
 				_, err := stranger.Join([]string{addrOf(1)})
-				if (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
+				if c.want != "-" && (err == nil) != (c.want == "") || err != nil && !strings.Contains(err.Error(), c.want) {
 					t.Errorf("joining: %v", err)
 				}
 				time.Sleep(5 * time.Second)

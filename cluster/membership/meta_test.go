@@ -10,7 +10,7 @@ import (
 )
 
 func sampleMeta() membership.Meta {
-	return membership.Meta{NodeID: 1, Incarnation: 2, ClusterID: 3, Epoch: 4, RingHash: 5, Weight: 1.5, Name: "n1", DC: "dc1", Rack: "r1",
+	return membership.Meta{NodeID: 1, Incarnation: 2, ClusterID: 3, Generation: 6, Epoch: 4, RingHash: 5, Weight: 1.5, Name: "n1", DC: "dc1", Rack: "r1",
 		RPC: "127.0.0.1:7947", Client: "127.0.0.1:6379", Gossip: "127.0.0.1:7946"}
 }
 

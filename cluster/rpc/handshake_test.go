@@ -127,6 +127,37 @@ func TestBadBytes(t *testing.T) {
 	}
 }
 
+// A node that is in no cluster yet is called by members of the one that takes it in.
+func TestWhoWaitsToJoinCanBeCalled(t *testing.T) {
+	var b rpctest.Recorder
+	var waits *rpc.Transport
+	ready := make(chan struct{})
+	b.OnReceive = func(from ring.NodeID, m *wire.Message) {
+		<-ready
+		if err := waits.Send(from, rpc.Bulk, &wire.Message{Kind: wire.ControlReply, ID: m.ID, Method: m.Method}); err != nil {
+			t.Error(err)
+		}
+	}
+	b.OnEndBatch = func() { waits.Flush() }
+	waits = start(t, 2, &b, func(o *rpc.Options) { o.ClusterID = nil })
+	close(ready)
+	member := start(t, 1, &rpctest.Recorder{}, nil)
+	ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+	defer cancel()
+	if _, err := member.Call(ctx, waits.Addr().String(), &wire.Message{Kind: wire.Control, Method: 7}); err != nil {
+		t.Error(err)
+	}
+	// As a peer it may not connect.
+	member.SetPeers([]rpc.Peer{{ID: 2, Addr: waits.Addr().String()}})
+	other := start(t, 3, &rpctest.Recorder{}, func(o *rpc.Options) { o.ClusterID = func() uint64 { return 99 } })
+	if _, err := other.Call(ctx, member.Addr().String(), &wire.Message{Kind: wire.Control, Method: 7}); !errors.Is(err, rpc.ErrRefused) {
+		t.Errorf("one of another cluster: %v", err)
+	}
+	if member.Connected(2) {
+		t.Error("connected")
+	}
+}
+
 func TestCalls(t *testing.T) {
 	var b rpctest.Recorder
 	var server *rpc.Transport
