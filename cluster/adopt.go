@@ -44,6 +44,9 @@ func (n *Node) adopt(r *ring.Ring) error {
 	if err := n.register.acceptor.Adopting(r); err != nil {
 		return err
 	}
+	if err := n.appoint(before, r); err != nil {
+		return err
+	}
 	if err := writeDurably(n.fs, n.o.Dir, ringName, r.Encode()); err != nil {
 		return err
 	}
@@ -73,6 +76,7 @@ func (n *Node) adopt(r *ring.Ring) error {
 	}
 	n.log.Info().Uint64("epoch", uint64(r.Epoch)).Int("members", len(r.Members)).Msg("the ring has changed")
 	n.wakeKeeper() // it tells gossip
+	n.moves.Wake()
 	return nil
 }
 

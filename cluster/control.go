@@ -2,12 +2,14 @@ package cluster
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 	"slices"
 	"sync"
 	"time"
 
+	"kvstore/cluster/coordinator"
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/membership"
 	"kvstore/cluster/ring"
@@ -35,6 +37,7 @@ const (
 	methodApply    uint8 = 17 // as methodJoin; the node is to hold nothing before somebody commits to it
 	methodFreeze   uint8 = 18 // see freeze.go
 	methodThaw     uint8 = 19 // see freeze.go
+	methodBarrier  uint8 = 20 // see barrier.go
 )
 
 // maxServing bounds the services under way at a node; what comes beyond is
@@ -241,7 +244,10 @@ func (n *Node) serve(ctx context.Context, from ring.NodeID, method uint8, body [
 	case methodCount:
 		return n.serveCount(ctx, body)
 	case methodFlush:
-		return nil, n.serveFlush(body)
+		if err := n.serveFlush(body); err != nil {
+			return nil, err
+		}
+		return binary.BigEndian.AppendUint64(nil, uint64(coordinator.EpochOf(n.ring.Load()))), nil
 	case methodEntropy:
 		return n.entropy.Serve(ctx, from, body)
 	case methodFlushed:
@@ -254,6 +260,8 @@ func (n *Node) serve(ctx context.Context, from ring.NodeID, method uint8, body [
 		return nil, n.serveStrained(body)
 	case methodPlace:
 		return n.servePlace(body)
+	case methodBarrier:
+		return n.serveBarrier(ctx, from, body)
 	case methodParting:
 		n.observe(from, membership.Parting)
 		return nil, nil

@@ -43,7 +43,7 @@ func (n *Node) newKeeper() *antientropy.Keeper {
 	return antientropy.New(antientropy.Options{
 		Self: n.id.Node, Ring: n.ring.Load, Now: n.clock.Now,
 		Store: entropyStore{n.replica, store{n.db}, n}, Peers: entropyPeers{n}, Requests: entropyRequests{n},
-		Period: n.o.Repair.Period, Delay: n.o.Repair.Delay, Rate: n.o.Repair.Rate, Recheck: n.o.Repair.Recheck,
+		Period: n.o.Repair.Period, Delay: n.o.Repair.Delay, Rate: n.o.Repair.Rate, MoveRate: n.o.Transfer.Rate, Recheck: n.o.Repair.Recheck,
 		Logger: n.log,
 	})
 }
@@ -171,14 +171,15 @@ func (q entropyRequests) WriteQuorum(replicas int) int {
 	return q.n.coord.Defaults().W.Count(replicas, replicas)
 }
 
-// Unsteady implements antientropy.Requests. There are no transfers yet.
+// Unsteady implements antientropy.Requests.
 func (q entropyRequests) Unsteady(p ring.Partition) bool {
 	outstanding, err := q.n.HintsOutstanding(p)
-	return outstanding || err != nil
+	r := q.n.ring.Load()
+	return outstanding || err != nil || moving(r, p) || q.n.leftOver(r, p)
 }
 
-// Moving implements antientropy.Requests. There are no transfers yet.
-func (q entropyRequests) Moving(ring.Partition) bool { return false }
+// Moving implements antientropy.Requests.
+func (q entropyRequests) Moving(p ring.Partition) bool { return moving(q.n.ring.Load(), p) }
 
 func (q entropyRequests) Purging() bool { return q.n.purging.Load() }
 

@@ -23,15 +23,6 @@ const spaceFlushed = 0x42
 // It needs every member: a node that missed it would bring the keys back until it
 // catches up (see catchUpFlushes).
 func (n *Node) FlushDB(ctx context.Context, db int) error {
-	r := n.ring.Load()
-	if r == nil {
-		return coordinator.ErrNotReady
-	}
-	for i := range r.Members {
-		if m := &r.Members[i]; m.ID != n.id.Node && !n.rpc.Connected(m.ID) {
-			return fmt.Errorf("%w: a flush needs every node, and %s cannot be reached", coordinator.ErrNoQuorum, m.Name)
-		}
-	}
 	at, err := n.clock.Now()
 	if err != nil {
 		return err
@@ -41,22 +32,67 @@ func (n *Node) FlushDB(ctx context.Context, db int) error {
 		first, last = 0, replica.Databases-1
 	}
 	body := binary.BigEndian.AppendUint64([]byte{byte(first), byte(last)}, uint64(at))
-	errs := make([]error, len(r.Members))
+	for {
+		r := n.ring.Load()
+		if r == nil {
+			return coordinator.ErrNotReady
+		}
+		newest, from, err := n.flushMembers(ctx, r, body)
+		if err != nil || newest <= coordinator.EpochOf(r) {
+			return err
+		}
+		// Somebody may have joined, and taken keys from a member before that flushed.
+		if _, err := n.awaitEpoch(ctx, from, newest); err != nil {
+			return fmt.Errorf("%w: a newer ring is not here yet: %w", coordinator.ErrTimeout, err)
+		}
+	}
+}
+
+// flushMembers empties databases at every member of a ring. It returns the newest epoch
+// by which one of them did, and which.
+func (n *Node) flushMembers(ctx context.Context, r *ring.Ring, body []byte) (newest ring.Epoch, from ring.NodeID, err error) {
+	for i := range r.Members {
+		if m := &r.Members[i]; m.State != ring.Removed && m.ID != n.id.Node && !n.rpc.Connected(m.ID) {
+			return 0, 0, fmt.Errorf("%w: a flush needs every node, and %s cannot be reached", coordinator.ErrNoQuorum, m.Name)
+		}
+	}
+	errs, epochs := make([]error, len(r.Members)), make([]ring.Epoch, len(r.Members))
 	var wg sync.WaitGroup
 	for i := range r.Members {
+		if r.Members[i].State == ring.Removed {
+			continue // it comes back empty, or not at all
+		}
 		wg.Go(func() {
 			if id := r.Members[i].ID; id == n.id.Node {
 				errs[i] = n.serveFlush(body)
 			} else {
-				_, errs[i] = n.call(ctx, id, methodFlush, body)
+				epochs[i], errs[i] = n.flushAt(ctx, id, body)
 			}
 		})
 	}
 	wg.Wait()
 	if err := errors.Join(errs...); err != nil {
-		return fmt.Errorf("%w: %w", coordinator.ErrTimeout, err)
+		return 0, 0, fmt.Errorf("%w: %w", coordinator.ErrTimeout, err)
 	}
-	return nil
+	for i, e := range epochs {
+		if e > newest {
+			newest, from = e, r.Members[i].ID
+		}
+	}
+	return newest, from, nil
+}
+
+// flushAt empties databases at another node, and returns the epoch of its ring then (see
+// coordinator.EpochOf): 8 bytes, big endian.
+func (n *Node) flushAt(ctx context.Context, id ring.NodeID, body []byte) (ring.Epoch, error) {
+	answer, err := n.call(ctx, id, methodFlush, body)
+	if err == nil && len(answer) != 8 {
+		err = errShort
+	}
+	if err != nil {
+		return 0, err
+	}
+	return ring.Epoch(binary.BigEndian.Uint64(answer)), nil
 }
 
 // serveFlush empties databases at this node. The body is the first and the last

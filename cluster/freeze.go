@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"sync"
 	"time"
 
@@ -32,9 +33,10 @@ const (
 	freezeUse = freezeFor / 2
 	// stepWithin bounds the question to one member.
 	stepWithin = time.Second
-	// holdsData is the reason that is final.
-	holdsData = "its ring holds data already; in this release nodes join before the first write. Start the node in an empty cluster, or leave cluster.join empty"
 )
+
+// errHoldsData says that a member holds data, so that partitions have to move.
+var errHoldsData = errors.New("the node holds data")
 
 // errThawed says that a promise is of an older ring, or too old.
 var errThawed = errors.New("the ring has changed while its members were asked to wait")
@@ -96,7 +98,9 @@ func (n *Node) everyMember(ctx context.Context, r *ring.Ring, method uint8) erro
 	wg.Wait()
 	for i, err := range errs {
 		if remote, ok := errors.AsType[*remoteError](err); ok && remote.status == wire.Refused {
-			errs[i] = refusal(remote.text)
+			if errs[i] = refusal(remote.text); strings.HasSuffix(remote.text, errHoldsData.Error()) {
+				errs[i] = errHoldsData
+			}
 		}
 	}
 	return errors.Join(errs...)
@@ -123,7 +127,7 @@ func (n *Node) serveFreeze(body []byte) error {
 		return fmt.Errorf("%w: node %s has the ring of epoch %d, and not %d", errThawed, n.o.Name, own, epoch)
 	}
 	if !n.replica.Freeze() {
-		return fmt.Errorf("%w: %s", ErrRefused, holdsData)
+		return fmt.Errorf("%w: %w", ErrRefused, errHoldsData)
 	}
 	f.frozen, f.epoch, f.deadline = true, epoch, time.Now().Add(freezeFor)
 	return nil

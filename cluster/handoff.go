@@ -13,6 +13,7 @@ import (
 	"kvstore/cluster/membership"
 	"kvstore/cluster/replica"
 	"kvstore/cluster/ring"
+	"kvstore/cluster/transfer"
 	"kvstore/cluster/version"
 	"kvstore/storage"
 )
@@ -296,7 +297,7 @@ func (h hintHost) Holder(of *hint.Hint) (to ring.NodeID, gone, ok bool) {
 		return 0, false, false
 	}
 	p := r.PartitionOf(of.Key.Token)
-	if r.Holds(p, of.Target) && (n.promptly(of.Target) || !n.hints.Expired(of)) {
+	if transfer.Concerns(r, p, of.Target) && (n.promptly(of.Target) || !n.hints.Expired(of)) {
 		return of.Target, false, n.promptly(of.Target)
 	}
 	if r.Holds(p, n.id.Node) {
@@ -331,7 +332,7 @@ func (n *Node) serveHandoff(body []byte) ([]byte, error) {
 	a := hint.Answer{Held: make([]bool, len(items))}
 	var merged sync.WaitGroup
 	for i, it := range items {
-		if !r.Holds(r.PartitionOf(it.Key.Token), n.id.Node) {
+		if !transfer.Concerns(r, r.PartitionOf(it.Key.Token), n.id.Node) {
 			continue
 		}
 		merged.Add(1)
@@ -357,7 +358,7 @@ func (h hintHost) End(done []hint.Done) (ended int, err error) {
 	tasks := make([]endTask, len(done))
 	var all sync.WaitGroup
 	for i := range tasks {
-		tasks[i] = endTask{n: n, ring: n.ring.Load(), done: &done[i], over: &all}
+		tasks[i] = endTask{n: n, done: &done[i], over: &all}
 	}
 	for range endAttempts {
 		again := false
@@ -395,7 +396,6 @@ var errCold = errors.New("a hint is not in memory")
 // endTask ends a hint, if what its target got is still what is stored.
 type endTask struct {
 	n      *Node
-	ring   *ring.Ring
 	done   *hint.Done
 	over   *sync.WaitGroup
 	counts bool // the store was told of it
@@ -416,7 +416,8 @@ func (t *endTask) Mends(err error) bool { return t.done.Lost && isDamage(err) }
 // Apply implements replica.Task. The last hint of a key takes a copy with it that
 // is none of this node's own.
 func (t *endTask) Apply(s *replica.Scratch) ([]byte, error) {
-	foreign := !t.ring.Holds(t.ring.PartitionOf(t.done.Key.Token), t.n.id.Node)
+	r := t.n.ring.Load() // as it is now: the node may be about to become a replica
+	foreign := !transfer.Concerns(r, r.PartitionOf(t.done.Key.Token), t.n.id.Node)
 	// A key that is written all the time is never what was sent. What came since
 	// without being missed by the target is no business of this hint.
 	// Nor can a damaged copy be what was sent; one that can be read is damaged no more.

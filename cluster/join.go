@@ -168,7 +168,7 @@ func (n *Node) firstVoter(r *ring.Ring) ring.NodeID {
 }
 
 // takeIn has the ring that has m too chosen. While nothing is stored anywhere the new ring's table
-// holds at once.
+// holds at once; else partitions move to it one by one (package transfer).
 func (n *Node) takeIn(ctx context.Context, m ring.Member, auto bool) ([]byte, error) {
 	select {
 	case n.joins <- struct{}{}:
@@ -178,10 +178,13 @@ func (n *Node) takeIn(ctx context.Context, m ring.Member, auto bool) ([]byte, er
 	}
 	var r *ring.Ring
 	var err error
-	if auto {
+	empty := auto && !n.replica.HoldsData()
+	if empty {
 		r, err = n.takeInFrozen(ctx, m)
-	} else {
-		r, err = n.Change(ctx, func(r *ring.Ring) (*ring.Ring, error) { return refuse(ring.Join(r, m, false)) })
+		empty = !errors.Is(err, errHoldsData)
+	}
+	if !empty {
+		r, err = n.Change(ctx, func(r *ring.Ring) (*ring.Ring, error) { return refuse(ring.Join(r, m, auto)) })
 	}
 	if e, ok := errors.AsType[*consensus.NoMajority](err); ok && e.Chosen {
 		err = nil // it is taken in, and asks who has the ring

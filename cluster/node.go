@@ -20,6 +20,7 @@ import (
 	"kvstore/cluster/replica"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/rpc"
+	"kvstore/cluster/transfer"
 	"kvstore/cluster/version"
 	"kvstore/cluster/wire"
 	"kvstore/storage"
@@ -38,6 +39,7 @@ type Node struct {
 	replica   *replica.Replica
 	coord     *coordinator.Coordinator
 	entropy   *antientropy.Keeper
+	moves     *transfer.Driver
 	turns     *turns
 	rpc       Transport
 	gossip    *membership.Members
@@ -181,7 +183,7 @@ func (n *Node) open() error {
 		Overloaded: rpc.ErrOverloaded, Missed: n.missed,
 		Logger: n.log,
 	})
-	n.entropy = n.newKeeper()
+	n.entropy, n.moves = n.newKeeper(), n.newMoves()
 	n.calls.init()
 	n.joins = make(chan struct{}, 1)
 	if known != nil {
@@ -211,6 +213,7 @@ func (n *Node) abandon() error {
 		n.register.proposer.Close()
 	}
 	if n.entropy != nil {
+		n.moves.Close()
 		n.entropy.Close()
 	}
 	if n.coord != nil {
@@ -318,6 +321,7 @@ func (n *Node) connect() error {
 		return err
 	}
 	n.entropy.Start()
+	n.moves.Start()
 	n.wg.Go(n.keepRing)
 	n.wg.Go(n.keepPlace)
 	n.wg.Go(n.keepThawed)

@@ -42,6 +42,7 @@ type Options struct {
 	HintBytes int64
 	HintAge   time.Duration
 	Repair    Repair
+	Transfer  Transfer
 	// MaxValue is the longest value in bytes that a write run here may build,
 	// 0 for coordinator.DefaultMaxValue.
 	MaxValue int

@@ -54,6 +54,7 @@ func (n *Node) stop(context.Context) error {
 		}
 	}
 	n.EndTurn()
+	n.moves.Close()
 	n.entropy.Close()
 	n.coord.Close()
 	n.EndTurn() // for what Close completed

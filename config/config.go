@@ -54,6 +54,10 @@ type Config struct {
 		Period, TombstoneAge time.Duration
 		Rate                 ByteSize
 	}
+	Transfer struct {
+		Rate  ByteSize
+		Moves int
+	}
 	Storage struct {
 		Dir, Fsync, Compression string
 		MemtableSize, CacheSize ByteSize

@@ -49,6 +49,7 @@ func sections() []section {
 		{"replication", "How many copies there are and how many must answer. A connection chooses its own levels with QUORUM SET."},
 		{"hints", "What a node keeps for others while they are away."},
 		{"repair", "How replicas are compared and brought level, and when deleted keys are forgotten."},
+		{"transfer", "How partitions move to other nodes when some join, leave or change their weight."},
 		{"storage", "Where the data is and what is promised about it."},
 		{"admin", "The HTTP side: metrics, health, and what kvstore status and kvstore ring ask."},
 		{"log", "What is written to the standard error stream."},
@@ -170,6 +171,13 @@ func Fields() []Field {
 		{Key: "repair.rate", Default: "32MiB", Runtime: true,
 			Doc: "What comparing and repairing may move, in bytes a second and node. It takes less while clients need the node.",
 			at:  func(c *Config) value { return size{&c.Repair.Rate, 64 * KiB, 64 * GiB} }},
+
+		{Key: "transfer.rate", Default: "256MiB", Runtime: true,
+			Doc: "What this node takes of partitions that move to it, and gives of those that leave it, in bytes a second. It takes less while clients need the node.",
+			at:  func(c *Config) value { return size{&c.Transfer.Rate, 64 * KiB, 64 * GiB} }},
+		{Key: "transfer.moves", Default: "16",
+			Doc: "Partitions that move to this node at a time.",
+			at:  func(c *Config) value { return whole{p: &c.Transfer.Moves, min: 1, max: 128} }},
 
 		{Key: "storage.dir", Default: "data",
 			Doc: "Data directory, one per node. It holds the node's identity: never copy it to a second node.",

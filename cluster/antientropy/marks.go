@@ -141,7 +141,7 @@ func (k *Keeper) at(n ring.Partition) partition {
 
 // stateOf is how a partition stands here.
 func (k *Keeper) stateOf(r *ring.Ring, n ring.Partition) state {
-	if int(n) >= r.Q || !r.Holds(n, k.o.Self) {
+	if int(n) >= r.Q || !r.Holds(n, k.o.Self) && !isPartner(r, n, k.o.Self) {
 		return state{flags: flagStranger}
 	}
 	p := k.at(n)
@@ -157,6 +157,12 @@ func (k *Keeper) stateOf(r *ring.Ring, n ring.Partition) state {
 		}
 	}
 	return s
+}
+
+// isPartner reports whether a node gets a partition's writes beside a replica.
+func isPartner(r *ring.Ring, n ring.Partition, id ring.NodeID) bool {
+	_, partner, ok := r.Partner(n)
+	return ok && partner == id
 }
 
 // distrust begins to fill a copy that has lost what it had confirmed.

@@ -2,15 +2,23 @@ package transfer
 
 import (
 	"fmt"
+	"time"
 
 	"kvstore/cluster/ring"
 )
 
+// leftEvery is how often it is looked for what is left here when the ring stays.
+const leftEvery = 30 * time.Second
+
 // clean drops, again and again, what this node holds although no ring gives it to it:
 // what has left, what was begun and taken back, and what came for others and stayed.
 func (d *Driver) clean() {
+	var looked *ring.Ring
+	var at time.Time
 	for fails := 0; ; {
-		if r := d.o.Ring(); r != nil {
+		// It comes to lie here by a change of the ring, or by a message that was late.
+		if r := d.o.Ring(); r != nil && (r != looked || fails > 0 || time.Since(at) > leftEvery) {
+			looked, at = r, time.Now()
 			if err := d.dropAll(r); err != nil {
 				fails++
 			} else {

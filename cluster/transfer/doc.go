@@ -14,10 +14,12 @@
 //	             ended; from now on every write that From has, To has been sent too
 //	          2. To takes all that From holds, and compares until nothing differs
 //	          3. the driver asks for Switched, or, where nobody leaves, for the end
-//	Switched  4. barrier: From and the other replicas have adopted that ring, so nobody
-//	             reads From by an older one
-//	          5. the driver asks for the end
-//	(gone)    6. From finds that it holds what the ring does not give it: it gives the
+//	Switched  4. barrier: From has adopted that ring, so nobody reads From by an older one
+//	          5. To compares once more, takes what From got alone meanwhile, and answers
+//	             reads from now on
+//	          6. the other replicas have adopted that ring, as far as they can be reached;
+//	             the driver asks for the end
+//	(gone)    7. From finds that it holds what the ring does not give it: it gives the
 //	             replicas what they may lack, and drops the partition
 //
 // Where From was declared dead, To stands in the table from Copying on, answers no

@@ -32,6 +32,8 @@ type Copies interface {
 	// Fill is Enter for a copy that stands in the table already, and answers no reads
 	// until then.
 	Fill(ctx context.Context, p ring.Partition, moved func(keys int, bytes int64)) error
+	// Serve lets a copy that has taken another's place answer reads.
+	Serve(p ring.Partition)
 	// Give makes another node hold all that this one holds of a partition.
 	Give(ctx context.Context, p ring.Partition, to ring.NodeID, moved func(keys int, bytes int64)) error
 	// Left returns the partitions of which this node holds something although the ring

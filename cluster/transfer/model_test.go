@@ -59,7 +59,7 @@ func (w *world) read() {
 			continue
 		}
 		if done, _ := w.serve(from, to, r.Epoch, p, func() {
-			if !to.unsure[p] {
+			if !to.unsure[p] && !to.mute[p] {
 				newest, answers = max(newest, to.data[p][k%worldKeys]), answers+1
 			}
 		}); !done {

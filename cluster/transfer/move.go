@@ -140,7 +140,7 @@ func (d *Driver) work(ctx context.Context, t task, m *move) error {
 		m.bytes += bytes
 	}
 	if t.Step == ring.Switched {
-		return d.settle(ctx, r, t)
+		return d.settle(ctx, r, t, moved)
 	}
 	switch t.kind {
 	case exchange:
@@ -169,7 +169,11 @@ func (d *Driver) work(ctx context.Context, t task, m *move) error {
 				}
 			}
 		}
-		return d.o.Copies.Fill(ctx, t.Partition, moved)
+		if err := d.o.Copies.Fill(ctx, t.Partition, moved); err != nil {
+			return err
+		}
+		d.o.Copies.Serve(t.Partition)
+		return nil
 	}
 }
 
@@ -187,15 +191,20 @@ func (d *Driver) barrier(ctx context.Context, r *ring.Ring, id ring.NodeID, p ri
 	return nil
 }
 
-// settle waits until nobody reads From by an older ring. What a node that is away does
-// with an older ring it finds out from those it asks: of them From is the one that
-// could answer without knowing.
-func (d *Driver) settle(ctx context.Context, r *ring.Ring, t task) error {
-	if t.From != 0 && !isDead(r, t.From) {
+// settle waits until nobody reads From by an older ring, and takes what came to it
+// alone until then: a reader may have met that at From, and must meet it at To. What a
+// node that is away does with an older ring it finds out from those it asks: of them
+// From is the one that could answer without knowing.
+func (d *Driver) settle(ctx context.Context, r *ring.Ring, t task, moved func(int, int64)) error {
+	if t.kind == exchange {
 		if _, err := d.o.Peers.Barrier(ctx, t.From, r, t.Partition); err != nil {
 			return fmt.Errorf("node %s has yet to take over the ring: %w", d.o.Peers.Name(t.From), err)
 		}
+		if err := d.o.Copies.Enter(ctx, t.Partition, []ring.NodeID{t.From}, 1, moved); err != nil {
+			return err
+		}
 	}
+	d.o.Copies.Serve(t.Partition)
 	for _, id := range r.Replicas(t.Partition) {
 		if !d.o.Peers.Reachable(id) {
 			continue

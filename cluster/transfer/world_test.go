@@ -48,6 +48,7 @@ type node struct {
 	since  []ring.Epoch // by partition: the first epoch by which it is served as now
 	data   []map[int]int
 	unsure []bool // partitions that are to be filled
+	mute   []bool // partitions of which no reads are answered
 	driver *Driver
 }
 
@@ -76,7 +77,7 @@ func memberOf(i int) ring.Member {
 
 // add makes one more node.
 func (w *world) add() *node {
-	n := &node{w: w, id: ring.NodeID(len(w.nodes) + 1), data: make([]map[int]int, worldPartitions), unsure: make([]bool, worldPartitions), since: make([]ring.Epoch, worldPartitions)}
+	n := &node{w: w, id: ring.NodeID(len(w.nodes) + 1), data: make([]map[int]int, worldPartitions), unsure: make([]bool, worldPartitions), mute: make([]bool, worldPartitions), since: make([]ring.Epoch, worldPartitions)}
 	for p := range n.data {
 		n.data[p] = map[int]int{}
 	}
@@ -124,13 +125,20 @@ func (n *node) adopt(r *ring.Ring) {
 	before := n.ring
 	for p := range ring.Partition(worldPartitions) {
 		if before == nil || !sameService(before, r, p) {
-			n.since[p] = r.Epoch
+			n.since[p], n.mute[p] = r.Epoch, falls(r, p, n.id)
 		}
 		if place, unfilled := r.Unfilled(p); unfilled && r.Replicas(p)[place] == n.id && !before.Holds(p, n.id) {
 			n.unsure[p] = true
 		}
 	}
 	n.ring = r
+}
+
+// falls reports whether a node has just taken another's place, by a ring.
+func falls(r *ring.Ring, p ring.Partition, id ring.NodeID) bool {
+	t, _ := r.TransferOf(p)
+	place, unfilled := r.Unfilled(p)
+	return t.Step == ring.Switched && t.To == id || unfilled && r.Replicas(p)[place] == id
 }
 
 func sameService(a, b *ring.Ring, p ring.Partition) bool {
@@ -283,6 +291,12 @@ func (c copies) Fill(ctx context.Context, p ring.Partition, moved func(int, int6
 
 func (c copies) Give(ctx context.Context, p ring.Partition, to ring.NodeID, moved func(int, int64)) error {
 	return c.w.carry(ctx, p, c.node, c.node, c.w.nodes[to-1], moved)
+}
+
+func (c copies) Serve(p ring.Partition) {
+	c.w.mu.Lock()
+	defer c.w.mu.Unlock()
+	c.mute[p] = false
 }
 
 func (c copies) Left(r *ring.Ring) (ps []ring.Partition) {

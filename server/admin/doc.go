@@ -41,7 +41,9 @@
 //	 "members": [{"id": "17c5...", "name": "n1", ...}],
 //	 "partitions": [{"partition": 0, "first_slot": 0, "last_slot": 63, "replicas": ["17c5...", ...]}]}
 //
-// "replicas" is the preference list: ids, the soft primary first. An error is
+// "replicas" is the preference list: ids, the soft primary first. While partitions
+// move, "transfers" lists {"partition", "from", "to", "step"}, and "moves" says how far
+// the node that was asked is with those it drives. An error is
 // {"error": "one line"} with a status of 400 or above.
 //
 // A Server may be used by any number of goroutines; its goroutines end in

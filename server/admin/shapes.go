@@ -60,6 +60,32 @@ type Ring struct {
 	Slots      int         `json:"slots"`
 	Members    []Node      `json:"members"`
 	Partitions []Partition `json:"partitions"`
+	Transfers  []Transfer  `json:"transfers,omitempty"`
+	Moves      *Moves      `json:"moves,omitempty"`
+}
+
+// Transfer is a replica on its way from one node to another, the next step of the ring
+// that names it.
+type Transfer struct {
+	Partition int    `json:"partition"`
+	From      string `json:"from,omitempty"` // a node's id; absent when the partition gets one replica more
+	To        string `json:"to,omitempty"`   // absent when it gets one fewer
+	Step      string `json:"step"`           // waiting, copying or switched
+}
+
+// Moves is how far the node that was asked is with the transfers that it drives.
+type Moves struct {
+	Paused       bool    `json:"paused"`
+	Waiting      int     `json:"waiting"`
+	Moving       int     `json:"moving"`
+	Keys         int64   `json:"keys"` // of those moving
+	AllKeys      int64   `json:"all_keys"`
+	Bytes        int64   `json:"bytes"`
+	AllBytes     int64   `json:"all_bytes"`
+	BytesASecond float64 `json:"bytes_a_second"`
+	SecondsLeft  float64 `json:"seconds_left"` // 0 when that is not known
+	Dropping     int     `json:"dropping"`     // partitions that have left and are still here
+	Reason       string  `json:"reason,omitempty"`
 }
 
 // Partition is one row of a Ring.

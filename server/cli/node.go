@@ -64,8 +64,9 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 	env := &command.Env{
 		Table: table, Cluster: n.cluster, Config: live, Stats: command.NewStats(table), Shutdown: n.ask,
 		Password: password(live), Info: info(c, file),
-		Repair:  func() [][2]string { return repairLines(n.cluster) },
-		Storage: storageLines(func() (storage.Metrics, error) { return n.cluster.Storage(), n.cluster.WriteError() }),
+		Repair:   func() [][2]string { return repairLines(n.cluster) },
+		Transfer: func() [][2]string { return transferLines(n.cluster) },
+		Storage:  storageLines(func() (storage.Metrics, error) { return n.cluster.Storage(), n.cluster.WriteError() }),
 	}
 	if err := n.serve(c, secure, env); err != nil {
 		return nil, errors.Join(err, n.cluster.Shutdown(context.Background()))
@@ -89,6 +90,7 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 			n.cluster.SetRepair(c.Repair.Period, c.Repair.TombstoneAge, int64(c.Repair.Rate))
 		})
 	}
+	live.Subscribe("transfer.rate", func(c *config.Config) { n.cluster.SetTransferRate(int64(c.Transfer.Rate)) })
 	live.Subscribe("server.maxclients", func(c *config.Config) { n.server.SetMaxClients(c.Server.Maxclients) })
 	live.Subscribe("server.timeout", func(c *config.Config) { n.server.SetIdleTimeout(c.Server.Timeout) })
 	live.Subscribe("server.output_limit", func(c *config.Config) { n.server.SetOutputLimit(int(c.Server.OutputLimit)) })
@@ -133,13 +135,15 @@ func (n *node) administer(c *config.Config, env *command.Env) (err error) {
 	n.admin, err = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Logger: n.log,
 		Source: &source{node: n.cluster, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt, healthy: n.cluster.Healthy,
-			refill: func() *admin.Refill { return refillOf(n.cluster) }},
+			refill: func() *admin.Refill { return refillOf(n.cluster) },
+			moves:  func() *admin.Moves { return movesOf(n.cluster) }},
 		Repairer: repairer{n.cluster},
 		Samplers: []admin.Sampler{
 			serverSampler(env.Table, env.Stats, n.server, n.server.SlowReaders),
 			storageSampler(n.cluster.Storage),
 			clusterSampler(n.cluster),
 			repairSampler(n.cluster),
+			transferSampler(n.cluster),
 		},
 	})
 	return err
@@ -180,6 +184,7 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		Replication: cluster.Replication{N: c.Replication.N, Levels: levels(c),
 			ReadTimeout: c.Replication.ReadTimeout, WriteTimeout: c.Replication.WriteTimeout},
 		Repair:    cluster.Repair{Period: c.Repair.Period, Delay: c.Repair.TombstoneAge, Rate: int64(c.Repair.Rate)},
+		Transfer:  cluster.Transfer{Rate: int64(c.Transfer.Rate), Moves: c.Transfer.Moves},
 		HintBytes: int64(c.Hints.MaxBytes), HintAge: c.Hints.MaxAge,
 		MaxValue: int(c.Server.MaxValue), Ops: ops, Logger: log,
 	}, nil

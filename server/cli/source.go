@@ -21,6 +21,8 @@ type source struct {
 	clock func() string
 	// refill is how far others have filled the node's copies, nil when they fill none.
 	refill func() *admin.Refill
+	// moves is how far the node is with its transfers, nil when there is nothing.
+	moves func() *admin.Moves
 }
 
 // Healthy implements admin.Source.
@@ -82,6 +84,10 @@ func (s *source) Ring() admin.Ring {
 			names[i] = id.String()
 		}
 		view.Partitions[p] = admin.Partition{Partition: p, FirstSlot: int(first), LastSlot: int(last), Replicas: names}
+	}
+	view.Transfers = transfersOf(r)
+	if s.moves != nil {
+		view.Moves = s.moves()
 	}
 	return view
 }

@@ -20,6 +20,8 @@ type Env struct {
 
 	// Repair are the lines of INFO's repair section, like Storage.
 	Repair func() [][2]string
+	// Transfer are the lines of INFO's transfer section, like Storage.
+	Transfer func() [][2]string
 	// Storage are the lines of INFO's storage section, name and value; nil for
 	// none. It must not block.
 	Storage func() [][2]string

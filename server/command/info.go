@@ -53,6 +53,7 @@ func infoSections() []infoSection {
 		{name: "quorum", write: infoQuorum},
 		{name: "storage", write: infoStorage},
 		{name: "repair", write: infoRepair},
+		{name: "transfer", write: infoTransfer},
 		{name: "keyspace", write: infoKeyspace},
 	}
 }
@@ -274,6 +275,15 @@ func infoRepair(_ context.Context, c *Ctx, w *infoWriter) {
 	}
 	for _, kv := range c.Env.Repair() {
 		w.line("repair_"+kv[0], kv[1])
+	}
+}
+
+func infoTransfer(_ context.Context, c *Ctx, w *infoWriter) {
+	if c.Env.Transfer == nil {
+		return
+	}
+	for _, kv := range c.Env.Transfer() {
+		w.line("transfer_"+kv[0], kv[1])
 	}
 }
 

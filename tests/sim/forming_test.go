@@ -1,7 +1,6 @@
 package sim
 
 import (
-	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -10,8 +9,6 @@ import (
 	"testing/cryptotest"
 	"testing/synctest"
 	"time"
-
-	"kvstore/cluster"
 )
 
 // forming plays a scene on machines that have not been started.
@@ -91,7 +88,7 @@ func TestManyMachinesJoinAtOnce(t *testing.T) {
 	})
 }
 
-func TestAJoinIsRefusedOnceThereIsData(t *testing.T) {
+func TestAJoinMovesPartitionsOnceThereIsData(t *testing.T) {
 	c := FromSeed(8)
 	c.Machines = 3
 	forming(t, c, func(s *scene) {
@@ -105,16 +102,23 @@ func TestAJoinIsRefusedOnceThereIsData(t *testing.T) {
 		s.pass(introduction)
 		s.set(0, ones, Acknowledged)
 		s.machines[2].start()
-		p := s.machines[2].process
-		s.run(time.Minute, "the refusal", func() bool { return p.refusal != nil })
-		if !errors.Is(p.refusal, cluster.ErrRefused) {
-			t.Errorf("refused with %v", p.refusal)
-		}
-		// It changed nothing: the two go on, also after a restart.
-		s.set(1, quorums, Acknowledged)
+		s.run(time.Minute, "the partitions to move", func() bool {
+			for _, m := range s.machines {
+				node := m.up()
+				if node == nil || node.Ring() == nil {
+					return false
+				}
+				if r := node.Ring(); len(r.Members) != 3 || len(r.Transfers) > 0 || r.EffectiveN() != 3 {
+					return false
+				}
+			}
+			return true
+		})
+		s.pass(introduction)
+		s.set(2, quorums, Acknowledged)
 		s.machines[1].kill()
 		s.machines[1].start()
-		s.run(time.Minute, "the machine to return", func() bool { return s.connected(0, 1) })
+		s.run(time.Minute, "the machine to return", func() bool { return s.connected(1, 2) })
 		s.pass(introduction)
 		s.set(1, quorums, Acknowledged)
 	})
