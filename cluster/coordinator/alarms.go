@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"sync"
+	"sync/atomic"
 	"time"
 )
 
@@ -34,6 +35,9 @@ type alarms struct {
 	idle chan struct{}        // one token when alarms were set while none was; sent by set, never closed
 	quit chan struct{}        // closed by Close
 	wg   sync.WaitGroup
+	// behind is how late the last alarms were, in nanoseconds: more than a few ticks
+	// means that this node was not run.
+	behind atomic.Int64
 
 	mu      sync.Mutex
 	wheel   [spokes][]entry // guarded by mu
@@ -123,7 +127,9 @@ func (a *alarms) next() (wait time.Duration, more bool) {
 func (a *alarms) due(due []entry) []entry {
 	a.mu.Lock()
 	defer a.mu.Unlock()
-	for now := time.Now(); !a.at.After(now) && a.waiting > 0; a.at = a.at.Add(tick) {
+	now := time.Now()
+	a.behind.Store(int64(now.Sub(a.at)))
+	for ; !a.at.After(now) && a.waiting > 0; a.at = a.at.Add(tick) {
 		list := a.wheel[a.spoke]
 		later := list[:0]
 		for _, e := range list {

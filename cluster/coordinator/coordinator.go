@@ -306,6 +306,16 @@ func (c *Coordinator) Waiting() int { return c.pending.count() }
 // bring nothing.
 func (c *Coordinator) Busy() bool { return c.pending.busy.Load() }
 
+// timedOut tells that a node did not answer in time, and returns for how long nothing at
+// all has been heard of it. When it is this node that was not run, others seem silent
+// that are not, and nobody is judged: what they sent is looked at first.
+func (c *Coordinator) timedOut(id ring.NodeID) (silent time.Duration) {
+	if c.alarms.behind.Load() > int64(notRun) {
+		return 0
+	}
+	return c.o.TimedOut(id)
+}
+
 // wake passes an alarm on to the waiter, if it still waits.
 func (c *Coordinator) wake(id uint64, why alarm) {
 	if w := c.pending.find(id); w != nil {

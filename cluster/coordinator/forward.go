@@ -462,7 +462,7 @@ func (f *forwardOp) wake(id uint64, why alarm) {
 		if !waits {
 			return
 		}
-		if f.c.o.TimedOut(to) < mute {
+		if f.c.timedOut(to) < mute {
 			// As long as it lasts: few clients make few requests, and all of them
 			// may be waiting for that node.
 			f.c.alarms.set(id, alarmSilent, silenceAgain)
@@ -483,6 +483,6 @@ func (f *forwardOp) wake(id uint64, why alarm) {
 			return
 		}
 		f.complete(nil, ErrTimeout)
-		c.o.TimedOut(to)
+		c.timedOut(to)
 	}
 }

@@ -54,7 +54,7 @@ func (o *readOp) giveUp() {
 	c := o.c
 	o.mu.Unlock()
 	for _, id := range silent[:n] {
-		c.o.TimedOut(id)
+		c.timedOut(id)
 	}
 }
 

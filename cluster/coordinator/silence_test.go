@@ -86,6 +86,27 @@ func TestAMuteSoftPrimaryIsNotWaitedFor(t *testing.T) {
 	}
 }
 
+// A node that was not run itself for a while takes nobody for silent before it has
+// looked at what they sent.
+func TestWhoWasNotRunJudgesNobody(t *testing.T) {
+	told := make(chan struct{}, 16)
+	k := newTalk(t, 3, func(o *Options) {
+		o.TimedOut = func(ring.NodeID) time.Duration { told <- struct{}{}; return time.Hour }
+	})
+	entry := k.roles("k")[2]
+	r := entry.runAt(Levels{Timeout: time.Minute}, "set", "k", "v")
+	ids, _ := entry.pending.all()
+	entry.alarms.behind.Store(int64(time.Second))
+	entry.wake(ids[0], alarmSilent)
+	if len(told) != 0 || r.finished() {
+		t.Fatal("it judged by its own absence")
+	}
+	<-r.done // by the alarm that comes in time
+	if len(told) != 1 || !errors.Is(r.Err, ErrTimeout) {
+		t.Fatalf("told %d times, ended with %v", len(told), r.Err)
+	}
+}
+
 // A write that lay in the socket of a stopped node until its client had given
 // up does not run: it would come after whatever was written meanwhile.
 func TestAnExpiredWriteDoesNotRun(t *testing.T) {

@@ -315,7 +315,7 @@ func (w *writeOp) silent() {
 	c := w.c
 	w.mu.Unlock()
 	for _, id := range ids[:n] {
-		c.o.TimedOut(id)
+		c.timedOut(id)
 	}
 }
 

@@ -240,6 +240,8 @@ const (
 	// nothing has been served there for that long, and whoever asks again is served
 	// by another replica. A shorter pause is waited for.
 	mute = silence + silenceAgain/2
+	// notRun is how late alarms are of a node that was not run itself.
+	notRun = silenceAgain / 2
 	// minLate keeps the hedging of very fast peers from reacting to noise.
 	minLate = 2 * tick
 )
