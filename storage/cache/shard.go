@@ -79,8 +79,8 @@ func (s *shard) get(c *Cache, h, file, offset uint64) (Handle, bool) {
 	s.hits++
 	r := s.at(place(s.index[i]))
 	// A search begins with the next few lines. The atomic operations wait for what was read, not for what was asked for.
-	for n := uintptr(64); n < 256; n += 64 {
-		prefetch.Line(unsafe.Add(unsafe.Pointer(r), n))
+	for n := 64; n < 256; n += 64 {
+		prefetch.Behind(unsafe.Pointer(r), n)
 	}
 	r.state |= used
 	atomic.AddInt32(&r.holds, 1)

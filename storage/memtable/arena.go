@@ -82,10 +82,10 @@ func (a *arena) alloc(n int) (ref, unsafe.Pointer) {
 	p := a.at(r)
 	// What is written next lies behind. The lines of a page that was used before are in no cache, and the atomic store that
 	// shows a record to readers waits until all that was written before it has arrived.
-	next := unsafe.Add(p, int(units)*unit)
-	prefetch.Line(next)
-	prefetch.Line(unsafe.Add(next, 64))
-	prefetch.Line(unsafe.Add(next, 128))
+	next := int(units) * unit
+	prefetch.Behind(p, next)
+	prefetch.Behind(p, next+64)
+	prefetch.Behind(p, next+128)
 	return r, p
 }
 

@@ -101,7 +101,7 @@ func (t *Table) ExpectAll(prefixes []uint64) (here uint64) {
 				if uint32(x>>32) == uint32(prefix) && x != 0 {
 					at[n] = t.arena.at(uint32(x))
 					prefetch.Line(at[n])
-					prefetch.Line(unsafe.Add(at[n], 64))
+					prefetch.Behind(at[n], 64)
 					here |= 1 << n
 					break
 				}
@@ -115,7 +115,7 @@ func (t *Table) ExpectAll(prefixes []uint64) (here uint64) {
 		if p := at[n]; p != nil {
 			newest := t.arena.at(atomic.LoadUint32(field(p, 4)))
 			prefetch.Line(newest)
-			prefetch.Line(unsafe.Add(newest, 64))
+			prefetch.Behind(newest, 64)
 		}
 	}
 	return here

@@ -8,3 +8,8 @@ import "unsafe"
 //
 //go:noescape
 func Line(p unsafe.Pointer)
+
+// Behind is Line for the address n bytes behind p, be it outside of what p points into: no pointer is made of it.
+//
+//go:noescape
+func Behind(p unsafe.Pointer, n int)

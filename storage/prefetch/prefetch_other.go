@@ -6,3 +6,6 @@ import "unsafe"
 
 // Line does nothing on this processor.
 func Line(unsafe.Pointer) {}
+
+// Behind does nothing either.
+func Behind(unsafe.Pointer, int) {}
