@@ -22,17 +22,13 @@ func (w *world) write() {
 	p := ring.Partition(k / worldKeys)
 	set := func(id ring.NodeID) (done bool) {
 		to := w.nodes[id-1]
-		done, _ = w.serve(from, to, r.Epoch, p, func() { to.data[p][k%worldKeys] = max(to.data[p][k%worldKeys], version) })
-		return done
+		return w.serve(from, to, r.Epoch, p, func() { to.data[p][k%worldKeys] = max(to.data[p][k%worldKeys], version) })
 	}
 	place, partner, paired := r.Partner(p)
 	acks := 0
 	for i, id := range r.Replicas(p) {
 		done := set(id)
-		if paired && i == place {
-			done = set(partner) && done
-		}
-		if done {
+		if beside := !paired || i != place || set(partner); done && beside {
 			acks++
 		}
 	}
@@ -58,13 +54,11 @@ func (w *world) read() {
 		if fills && i == unfilled || answers > len(r.Replicas(p))/2 {
 			continue
 		}
-		if done, _ := w.serve(from, to, r.Epoch, p, func() {
+		w.serve(from, to, r.Epoch, p, func() {
 			if !to.unsure[p] && !to.mute[p] {
 				newest, answers = max(newest, to.data[p][k%worldKeys]), answers+1
 			}
-		}); !done {
-			continue
-		}
+		})
 	}
 	if answers > len(r.Replicas(p))/2 && newest < before {
 		w.t.Errorf("node %d reads version %d of key %d at epoch %d, and %d was acknowledged", from.id, newest, k, r.Epoch, before)
@@ -248,7 +242,7 @@ func (w *world) check(want [][]ring.NodeID) {
 // off, and operators change their minds. Once that ends every transfer does, the table
 // is the one that was planned, nothing is lost and nothing is left behind.
 func TestTransfersUnderFaults(t *testing.T) {
-	for seed := range uint64(40) {
+	for seed := range uint64(25) {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { play(t, seed) })
 		})

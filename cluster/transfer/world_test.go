@@ -347,16 +347,13 @@ func (c copies) Drop(_ context.Context, r *ring.Ring, p ring.Partition, mark uin
 }
 
 // serve runs a message of an epoch at a node, if both are there and it takes it.
-func (w *world) serve(from, to *node, epoch ring.Epoch, p ring.Partition, fn func()) (done, refused bool) {
+func (w *world) serve(from, to *node, epoch ring.Epoch, p ring.Partition, fn func()) (done bool) {
 	w.pause(3)
 	w.mu.Lock()
 	defer w.mu.Unlock()
-	if !w.reaches(from.id, to.id) {
-		return false, false
-	}
-	if to.since[p] > epoch {
-		return false, true
+	if !w.reaches(from.id, to.id) || to.since[p] > epoch {
+		return false
 	}
 	fn()
-	return true, false
+	return true
 }
