@@ -4,13 +4,19 @@ package storage
 
 import (
 	"encoding/binary"
+	"errors"
+	"flag"
+	"fmt"
 	"math/rand/v2"
+	"os"
+	"path/filepath"
 	"slices"
 	"syscall"
 	"testing"
 	"time"
 
 	"kvstore/storage/key"
+	"kvstore/storage/vfs"
 )
 
 // BenchmarkLoad is a node under sustained writes: two million random keys with values that do not compress, written
@@ -66,6 +72,43 @@ func BenchmarkLoad(b *testing.B) {
 		if err := db.Close(); err != nil {
 			b.Fatal(err)
 		}
+	}
+}
+
+var replayed = flag.Int64("replay", 512, "how many MiB of log BenchmarkReplay replays")
+
+// BenchmarkReplay opens a store with 512 MiB of log, or as much as -replay says. Beside the time stands what the processors
+// spent, which other work on the machine does not change.
+func BenchmarkReplay(b *testing.B) {
+	for _, value := range []int{100, 1000} {
+		b.Run(fmt.Sprintf("value=%d", value), func(b *testing.B) {
+			total := *replayed << 20
+			o := Options{MemtableSize: 64 << 20}
+			var spent time.Duration
+			n := 0
+			for ; b.Loop(); n++ {
+				b.StopTimer()
+				dir := filepath.Join(b.TempDir(), "db")
+				operations := writeLogs(b, vfs.OS{}, dir, o, total, value)
+				before := processorTime(b)
+				b.StartTimer()
+				db, err := Open(dir, o)
+				if err != nil {
+					b.Fatal(err)
+				}
+				b.StopTimer()
+				spent += processorTime(b) - before
+				if got := uint64(db.Metrics().Visible); got != operations {
+					b.Fatalf("%d operations of %d", got, operations)
+				}
+				if err := errors.Join(db.Close(), os.RemoveAll(dir)); err != nil {
+					b.Fatal(err)
+				}
+				b.StartTimer()
+			}
+			b.SetBytes(total)
+			b.ReportMetric(spent.Seconds()/float64(n), "cpu-s/op")
+		})
 	}
 }
 

@@ -5,7 +5,6 @@ import (
 	"encoding/binary"
 	"encoding/json"
 	"errors"
-	"fmt"
 	"math/rand/v2"
 	"strings"
 	"sync/atomic"
@@ -137,36 +136,6 @@ func TestReplayOfUnreadableLog(t *testing.T) {
 				t.Errorf("%d operations of %d", got, operations)
 			}
 			must(t, db.Close())
-		})
-	}
-}
-
-// BenchmarkReplay opens a store with 512 MiB of log.
-func BenchmarkReplay(b *testing.B) {
-	for _, value := range []int{100, 1000} {
-		b.Run(fmt.Sprintf("value=%d", value), func(b *testing.B) {
-			const total = 512 << 20
-			dir := b.TempDir()
-			o := Options{MemtableSize: 64 << 20}
-			for b.Loop() {
-				b.StopTimer()
-				sub := fmt.Sprintf("%s/%d", dir, b.N)
-				operations := writeLogs(b, vfs.OS{}, sub, o, total, value)
-				b.StartTimer()
-				db, err := Open(sub, o)
-				if err != nil {
-					b.Fatal(err)
-				}
-				b.StopTimer()
-				if got := uint64(db.Metrics().Visible); got != operations {
-					b.Fatalf("%d operations of %d", got, operations)
-				}
-				if err := db.Close(); err != nil {
-					b.Fatal(err)
-				}
-				b.StartTimer()
-			}
-			b.SetBytes(total)
 		})
 	}
 }
