@@ -4,6 +4,7 @@ import (
 	"context"
 	"fmt"
 
+	"kvstore/cluster/coordinator"
 	"kvstore/cluster/membership"
 	"kvstore/cluster/ring"
 	"time"
@@ -50,8 +51,8 @@ func (n *Node) syncRing() error {
 			return err
 		}
 	}
-	a := n.ahead.Load()
-	if a == nil || a.epoch <= n.epoch() {
+	a, r := n.ahead.Load(), n.ring.Load()
+	if a == nil || r != nil && a.epoch <= coordinator.EpochOf(r) {
 		return nil
 	}
 	for _, m := range n.gossip.Members() {
@@ -74,7 +75,7 @@ func isNewer(m membership.Meta, r *ring.Ring) bool {
 // aheadNode is a node whose messages are of a newer ring than this node's.
 type aheadNode struct {
 	id    ring.NodeID
-	epoch ring.Epoch
+	epoch ring.Epoch // see coordinator.EpochOf
 }
 
 // newerRing has keepRing fetch the ring of a node that is ahead. It is called for

@@ -29,6 +29,7 @@ func newJourney(t *testing.T, place int, more ...func(*Options)) *journey {
 	j := &journey{}
 	t.Helper()
 	j.talk = newTalkOf(t, 5, 3, append(more, func(o *Options) {
+		o.WriteTimeout, o.ReadTimeout = time.Minute, time.Minute // the machine may be busy
 		self := o.Self
 		o.NewerRing = func(id ring.NodeID, _ ring.Epoch) {
 			j.mu.Lock()
@@ -156,7 +157,7 @@ func TestRequestsWhileTheRingChanges(t *testing.T) {
 			for _, kind := range kinds {
 				for entry := range 5 {
 					for know := 1; know < 7; know++ {
-						for _, moment := range []int{0, 2} {
+						for _, moment := range [][]int{{0, 2}, {1}}[place] {
 							name := fmt.Sprintf("place %d, %s, %s at %d, known to %d, after %d messages", place, step, kind, entry, know, moment)
 							oneRequest(t, name, place, s, kind, entry, know, moment)
 						}
@@ -168,7 +169,7 @@ func TestRequestsWhileTheRingChanges(t *testing.T) {
 }
 
 func oneRequest(t *testing.T, name string, place, step int, kind string, entry, know, moment int) {
-	j := newJourney(t, place, func(o *Options) { o.WriteTimeout, o.ReadTimeout = time.Minute, time.Minute })
+	j := newJourney(t, place)
 	defer func() {
 		for _, n := range j.all() {
 			n.stop()
@@ -220,8 +221,8 @@ func oneRequest(t *testing.T, name string, place, step int, kind string, entry, 
 func TestARefusedRequestSaysThatNothingWasDone(t *testing.T) {
 	j := newJourney(t, 0)
 	j.adopt(j.rings[0], j.all()...)
-	a := j.outside.runAt(Levels{Timeout: 50 * time.Millisecond}, "set", j.key, "v")
 	j.adopt(j.rings[3], j.without(j.outside)...)
+	a := j.outside.runAt(Levels{Timeout: time.Second}, "set", j.key, "v")
 	for end := time.Now().Add(10 * time.Second); !a.finished() && time.Now().Before(end); time.Sleep(time.Millisecond) {
 		j.deliverAll() // and nobody fetches a ring
 	}

@@ -46,7 +46,7 @@ func TestAWriteCrossesALinkOnce(t *testing.T) {
 			k := newTalk(t, 6)
 			primary := k.roles("k")[0]
 			at := k.roles("k")[entry]
-			a := at.runAt(Levels{W: level}, "set", "k", value)
+			a := at.runAt(Levels{W: level, Timeout: time.Minute}, "set", "k", value)
 			objects, bytes := 0, 0
 			for e, ok := k.take(nil, nil, 0); ok; e, ok = k.take(nil, nil, 0) {
 				if k.dc(e.from) != k.dc(e.to) {
@@ -155,7 +155,7 @@ func TestLevelsOfDataCentres(t *testing.T) {
 			if op == "get" {
 				want = c.wantRead
 			}
-			a := entry.runAt(Levels{R: c.level, W: c.level}, op, "k", "v")
+			a := entry.runAt(Levels{R: c.level, W: c.level, Timeout: time.Minute}, op, "k", "v")
 			k.deliverAll()
 			if !a.finished() || want != (a.Err == nil) || !want && !errors.Is(a.Err, ErrNoQuorum) {
 				t.Errorf("%s at %v with %d down here and %d there: finished %v, %v", op, c.level, c.hereDown, c.farDown, a.finished(), a.Err)
@@ -165,7 +165,7 @@ func TestLevelsOfDataCentres(t *testing.T) {
 			continue
 		}
 		// Nothing of a local read crosses the link.
-		a := entry.runAt(Levels{R: c.level}, "get", "k")
+		a := entry.runAt(Levels{R: c.level, Timeout: time.Minute}, "get", "k")
 		if bytes := k.crossing(); bytes != 0 {
 			t.Errorf("a read at %v sends %d bytes to the other data centre", c.level, bytes)
 		}
