@@ -238,8 +238,9 @@ const (
 	// mute is after how long without any sign of life of its soft primary a
 	// forwarded write is given up. Pings are answered by what answers requests, so
 	// nothing has been served there for that long, and whoever asks again is served
-	// by another replica. A shorter pause is waited for.
-	mute = silence + silenceAgain/2
+	// by another replica. A shorter pause is waited for: where many processes
+	// share few processors a node that lives is not run for half a second.
+	mute = 3 * silence
 	// notRun is how late alarms are of a node that was not run itself.
 	notRun = silenceAgain / 2
 	// minLate keeps the hedging of very fast peers from reacting to noise.
