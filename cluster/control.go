@@ -38,6 +38,7 @@ const (
 	methodFreeze   uint8 = 18 // see freeze.go
 	methodThaw     uint8 = 19 // see freeze.go
 	methodBarrier  uint8 = 20 // see barrier.go
+	methodReport   uint8 = 21 // see report.go
 )
 
 // maxServing bounds the services under way at a node; what comes beyond is
@@ -254,6 +255,8 @@ func (n *Node) serve(ctx context.Context, from ring.NodeID, method uint8, body [
 		return n.serveFlushed(), nil
 	case methodHandoff:
 		return n.serveHandoff(body)
+	case methodReport:
+		return n.serveReport(ctx, body), nil
 	case methodHints:
 		return n.serveHints(body)
 	case methodStrained:

@@ -40,6 +40,7 @@ type Node struct {
 	coord     *coordinator.Coordinator
 	entropy   *antientropy.Keeper
 	moves     *transfer.Driver
+	planned   planned
 	turns     *turns
 	rpc       Transport
 	gossip    *membership.Members

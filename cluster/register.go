@@ -137,6 +137,9 @@ func (n *Node) Change(ctx context.Context, f func(*ring.Ring) (*ring.Ring, error
 	return n.register.proposer.Change(ctx, f)
 }
 
+// NoMajority is how Change fails when too few voters answer.
+type NoMajority = consensus.NoMajority
+
 // ErrMajority says that there is nothing to recover.
 var ErrMajority = errors.New("a majority of the voters answers: there is nothing to recover; remove a node that is dead with `kvstore cluster remove NODE`")
 

@@ -143,7 +143,7 @@ func (c Remove) apply(d *draft) error {
 		return nil
 	}
 	if only := d.onlyWith(c.ID); len(only) > 0 && !c.Lose {
-		return fmt.Errorf("remove %s: nobody else has %s; bring it back, or decommission it so that they move", m.title(), partitions(only))
+		return fmt.Errorf("remove %s: nobody else has %s; bring it back, decommission it so that they move, or lose them with --lose", m.title(), partitions(only))
 	}
 	m.State = Removed
 	d.Transfers = slices.DeleteFunc(d.Transfers, func(t Transfer) bool { return t.Step != Waiting && d.bury(t, c.ID) })

@@ -45,7 +45,7 @@ func TestRefusals(t *testing.T) {
 		{"below n by weight", change(three, Weight{ID: 3, W: 0}), "weight n3 0: 2 members would be left for 3 replicas; add a node first, or lower the number of replicas from 3 to 2"},
 		{"below n in order", change(three, Decommission{ID: 3}, Replication{N: 2}), "2 members would be left"},
 		{"below n in a DC", change(dcs, Decommission{ID: 3}), "decommission n3: 2 members would be left in data centre east for 3 replicas; add a node in data centre east first, or lower the number of replicas from 3 to 2"},
-		{"last holder", change(two, Remove{ID: 2}), "remove n2: nobody else has partitions 0, 1, 4; bring it back, or decommission it so that they move"},
+		{"last holder", change(two, Remove{ID: 2}), "remove n2: nobody else has partitions 0, 1, 4; bring it back, decommission it so that they move, or lose them with --lose"},
 		{"stranger leaves", change(three, Decommission{ID: 77}), "decommission: node 000000000000004d is no member of the cluster"},
 		{"the dead leaves", change(dead, Decommission{ID: 4}), "decommission: n4 was removed from the cluster as dead"},
 		{"stranger removed", change(three, Remove{ID: 77}), "is no member"},

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"context"
 	"errors"
+	"fmt"
 	"io"
 	"net/http"
 	"reflect"
@@ -35,6 +36,34 @@ func (f *fake) Repair(partition int) (bool, error) {
 }
 func (f *fake) Repaired() Repair { return Repair{Known: true, Partitions: 4, Done: len(f.repairs)} }
 
+// fakeOperator refuses what fails, and knows one plan.
+type fakeOperator struct {
+	fails error
+	got   Change
+	did   []string
+}
+
+func (f *fakeOperator) do(what string) (Changed, error) {
+	f.did = append(f.did, what)
+	return Changed{Epoch: 9, Changed: true, Transfers: 2}, f.fails
+}
+func (f *fakeOperator) Cluster(context.Context) (Cluster, error) {
+	return Cluster{Epoch: 8, Members: []ClusterMember{{Name: "n1"}}}, f.fails
+}
+func (f *fakeOperator) Plan(_ context.Context, c Change) (Plan, error) {
+	f.got = c
+	return Plan{Epoch: 8, Changes: true, Moves: 3}, f.fails
+}
+func (f *fakeOperator) Commit(_ context.Context, c Change) (Changed, error) {
+	f.got = c
+	return f.do("commit")
+}
+func (f *fakeOperator) Abort(context.Context) (Changed, error) { return f.do("abort") }
+func (f *fakeOperator) Pause(_ context.Context, paused bool) (Changed, error) {
+	return f.do(fmt.Sprint("pause ", paused))
+}
+func (f *fakeOperator) Recover(context.Context) (Changed, error) { return f.do("recover") }
+
 func (f *fake) Ready() error   { return f.ready }
 func (f *fake) Healthy() error { return f.healthy }
 func (f *fake) Nodes() NodeList {
@@ -53,7 +82,7 @@ func (f *fake) Merge(_ context.Context, nodes []Node) error {
 
 func start(t *testing.T, source Source, samplers ...Sampler) string {
 	t.Helper()
-	s, err := New(Options{Listen: "127.0.0.1:0", Source: source, Repairer: &fake{}, Samplers: samplers, Logger: zerolog.Nop()})
+	s, err := New(Options{Listen: "127.0.0.1:0", Source: source, Repairer: &fake{}, Operator: &fakeOperator{}, Samplers: samplers, Logger: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -124,6 +153,18 @@ func TestEndpoints(t *testing.T) {
 		{"POST", "/v1/repair", `{"partition": 3}`, 200, `"done": 1`},
 		{"POST", "/v1/repair", "{}", 200, `"done": 2`},
 		{"POST", "/v1/repair", "{}", 409, "under way"},
+		{"GET", "/v1/cluster", "", 200, `"name": "n1"`},
+		{"POST", "/v1/cluster", "{}", 405, ""},
+		{"POST", "/v1/cluster/plan", "", 400, "read the request: EOF"},
+		{"POST", "/v1/cluster/plan", `{"decomission": ["n1"]}`, 400, `unknown field \"decomission\"`},
+		{"POST", "/v1/cluster/plan", `{"weight": [{"node": "n1", "weight": "much"}]}`, 400, "read the request"},
+		{"POST", "/v1/cluster/plan", `{}`, 200, `"moves": 3`},
+		{"GET", "/v1/cluster/plan", "", 405, ""},
+		{"POST", "/v1/cluster/commit", `{"epoch": 8}`, 200, `"transfers": 2`},
+		{"POST", "/v1/cluster/abort", "", 200, `"changed": true`},
+		{"POST", "/v1/cluster/pause", "", 200, `"changed": true`},
+		{"POST", "/v1/cluster/recover", "{}", 400, "if they are gone for good, say so with --force"},
+		{"POST", "/v1/cluster/recover", `{"force": true}`, 200, `"changed": true`},
 	} {
 		status, body := do(t, tc.method, "http://"+addr+tc.path, tc.body)
 		if status != tc.status || !strings.Contains(body, tc.want) {
@@ -156,6 +197,38 @@ func TestClient(t *testing.T) {
 	ring, err := client.Ring(t.Context())
 	if err != nil || ring.Partitions[0].LastSlot != 4095 {
 		t.Errorf("ring %+v, %v", ring, err)
+	}
+}
+
+func TestOperatorIsAsked(t *testing.T) {
+	o := &fakeOperator{}
+	s, err := New(Options{Listen: "127.0.0.1:0", Source: &fake{}, Operator: o, Logger: zerolog.Nop()})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Shutdown(context.Background())
+	client := NewClient(s.Addr().String())
+	want := Change{Epoch: 8, Commit: true, Decommission: []string{"n1"}, Remove: []string{"n2"}, Lose: true,
+		Replace: []Replacement{{"n3", "n4"}}, Weight: []NodeWeight{{"n5", 2.5}}}
+	for name, ask := range map[string]func() error{
+		"plan":   func() error { _, err := client.Plan(t.Context(), want); return err },
+		"commit": func() error { _, err := client.Commit(t.Context(), want); return err },
+	} {
+		if err := ask(); err != nil || !reflect.DeepEqual(o.got, want) {
+			t.Errorf("%s: %v, got %+v", name, err, o.got)
+		}
+	}
+	for _, what := range []string{"abort", "pause", "resume", "recover"} {
+		if _, err := client.ChangeCluster(t.Context(), what); err != nil {
+			t.Error(err)
+		}
+	}
+	if got, want := strings.Join(o.did, ", "), "commit, abort, pause true, pause false, recover"; got != want {
+		t.Errorf("it did %s, want %s", got, want)
+	}
+	o.fails = errors.New("the plan is stale")
+	if _, err := client.Commit(t.Context(), want); err == nil || err.Error() != "the plan is stale" || !IsRefusal(err) {
+		t.Errorf("refused with %v", err)
 	}
 }
 

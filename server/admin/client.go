@@ -81,5 +81,16 @@ func (c *Client) do(ctx context.Context, method, path string, text io.Reader, in
 	if err := body.Decode(&p); err != nil || p.Error == "" {
 		return fmt.Errorf("%s answered %s", c.addr, response.Status)
 	}
-	return errors.New(p.Error)
+	return refusal(p.Error)
+}
+
+// refusal is what a node said in place of doing what it was asked.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
+
+// IsRefusal reports whether an error is a node's own answer: it was reached, and says why not.
+func IsRefusal(err error) bool {
+	_, ok := errors.AsType[refusal](err)
+	return ok
 }

@@ -9,6 +9,11 @@
 //	GET  /v1/ring        Ring: members and partitions
 //	GET  /v1/repair      Repair: the comparison of replicas under way, or the last one
 //	POST /v1/repair      {} or {"partition": 5}: begins one, answers Repair; 409 when one runs
+//	GET  /v1/cluster     Cluster: the members, and how far what moves between them is
+//	POST /v1/cluster/plan     Change: answers the Plan of it, and changes nothing
+//	POST /v1/cluster/commit   Change: makes it, answers Changed; 409 says why not
+//	POST /v1/cluster/abort | pause | resume   answers Changed
+//	POST /v1/cluster/recover  {"force": true}: answers Changed
 //	GET  /debug/pprof/   profiles
 //
 // Nothing here has a password; the address is meant to be private. A browser on

@@ -41,6 +41,7 @@ type Options struct {
 	Listen   string
 	Source   Source
 	Repairer Repairer  // nil: /v1/repair is not there
+	Operator Operator  // nil: /v1/cluster is not there
 	Samplers []Sampler // whose samples /metrics shows besides Go's and the process's
 	Logger   zerolog.Logger
 }
@@ -114,6 +115,9 @@ func routes(o Options) http.Handler {
 	})
 	if o.Repairer != nil {
 		repairRoutes(mux, o.Repairer)
+	}
+	if o.Operator != nil {
+		clusterRoutes(mux, o.Operator)
 	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -41,6 +41,7 @@ func commands() []subcommand {
 		{"status", "[--json]", "show the nodes as a running node sees them", runStatus},
 		{"ring", "[--partitions] [--json]", "show which node holds what", runRing},
 		{"repair", "[--partition P] [--json]", "compare replicas now, and bring them level", runRepair},
+		{"cluster", "status | plan | commit | abort | decommission NODE | remove NODE | replace OLD NEW | weight NODE W | move-pause | move-resume | recover --force [flags]", "change who is in the cluster and what each node holds", runCluster},
 		{"storage", "check | repair | inspect [FILE | DIR] [flags]", "verify, mend or show a directory that no node runs on", runStorage},
 		{"config", "check [--config FILE] [--section.key=value ...]", "check the configuration and show what holds and why", runConfig},
 		{"version", "", "print the version", runVersion},

@@ -29,6 +29,31 @@ Settings (--section.key=value) go to every node.
 		return `Asks the node whose admin.listen is in the configuration, or given as
 --admin.listen=HOST:PORT. --json prints the answer for programs.
 `
+	case "cluster":
+		return `Through any node: the one whose admin.listen is in the configuration, or given
+as --admin.listen=HOST:PORT. NODE is a name or an id.
+  status              members, and how far what moves between them is; --watch
+                      goes on showing it until nothing moves
+  plan                what a commit of the nodes that are joining would do; with
+                      --decommission NODE, --remove NODE [--lose],
+                      --replace OLD=NEW, --weight NODE=W what these would do, each
+                      any number of times. Nothing moves
+  commit              does what plan shows, with the same flags; --epoch E is
+                      refused if something else was planned since that plan
+  abort               gives up what is planned and what copies; what has switched
+                      ends. Nodes that hold nothing yet are joining again
+  decommission NODE   moves away what the node holds; then it leaves and stops
+  remove NODE         says that a dead node never comes back: others get what it
+                      held. --lose: also what nobody else has, which begins empty
+  replace OLD NEW     gives OLD's partitions to NEW, which has joined
+  weight NODE W       changes a node's share relative to others; 0 holds nothing
+  move-pause          nothing more begins to move, and copying rests
+  move-resume         goes on
+  recover --force     the majority is gone for good: the nodes that this one
+                      reaches become the whole cluster, all others are removed
+What moves data prints its plan first and asks; --yes answers.
+--json prints the answer for programs.
+`
 	case "storage":
 		return `  check [DIR]         verifies every byte of a directory and names what is damaged;
                       exits with 1 if anything is

@@ -71,7 +71,7 @@ func startNode(live *config.Live, file string, secure *tls.Config, log zerolog.L
 	if err := n.serve(c, secure, env); err != nil {
 		return nil, errors.Join(err, n.cluster.Shutdown(context.Background()))
 	}
-	if err := n.administer(c, env); err != nil {
+	if err := n.administer(live, env); err != nil {
 		ctx, cancel := context.WithTimeout(context.Background(), closeTimeout)
 		defer cancel()
 		return nil, errors.Join(err, n.server.Shutdown(ctx), n.cluster.Shutdown(ctx))
@@ -128,7 +128,8 @@ func (n *node) serve(c *config.Config, secure *tls.Config, env *command.Env) err
 }
 
 // administer starts the admin server, unless it is off.
-func (n *node) administer(c *config.Config, env *command.Env) (err error) {
+func (n *node) administer(live *config.Live, env *command.Env) (err error) {
+	c := live.Config()
 	if c.Admin.Listen == "" {
 		return nil
 	}
@@ -138,6 +139,7 @@ func (n *node) administer(c *config.Config, env *command.Env) (err error) {
 			refill: func() *admin.Refill { return refillOf(n.cluster) },
 			moves:  func() *admin.Moves { return movesOf(n.cluster) }},
 		Repairer: repairer{n.cluster},
+		Operator: operator{n.cluster, func() int64 { return int64(live.Config().Transfer.Rate) }},
 		Samplers: []admin.Sampler{
 			serverSampler(env.Table, env.Stats, n.server, n.server.SlowReaders),
 			storageSampler(n.cluster.Storage),

@@ -1,0 +1,166 @@
+package cluster
+
+import (
+	"context"
+	"encoding/binary"
+	"math"
+	"sync"
+	"sync/atomic"
+	"time"
+
+	"kvstore/cluster/ring"
+)
+
+// Report is what a member says to who plans or watches changes of the ring: how far it is with
+// the transfers that it drives, and how much it holds.
+type Report struct {
+	Planned  int // transfers it was given since the last plan, or since it started
+	Waiting  int // of them
+	Moving   int // of them
+	Dropping int // partitions that have left and are still here
+	Keys     int64
+	AllKeys  int64 // of those moving, an estimate, as AllBytes
+	Bytes    int64
+	AllBytes int64
+	Rate     float64       // bytes a second
+	Left     time.Duration // 0 when it is not known
+	KeyBytes float64       // about what a key takes on its disk
+	Reason   string        // what keeps it from going on
+	Holds    []int64       // keys by partition; nil unless asked for
+}
+
+const (
+	// reportWithin bounds the question to one member.
+	reportWithin = 2 * time.Second
+	// askHolds in the question asks for Holds too.
+	askHolds = 1
+	// maxReason bounds the reason of a report.
+	maxReason = 512
+)
+
+// append encodes a report: eleven numbers of 8 bytes in the order of the fields, the two that are
+// no integers as IEEE 754; the length of the reason in 2 bytes and the reason; 8 bytes for each
+// partition. All is big endian.
+func (r *Report) append(dst []byte) []byte {
+	for _, v := range [...]uint64{
+		uint64(r.Planned), uint64(r.Waiting), uint64(r.Moving), uint64(r.Dropping), uint64(r.Keys), uint64(r.AllKeys),
+		uint64(r.Bytes), uint64(r.AllBytes), math.Float64bits(r.Rate), uint64(r.Left), math.Float64bits(r.KeyBytes),
+	} {
+		dst = binary.BigEndian.AppendUint64(dst, v)
+	}
+	reason := r.Reason[:min(len(r.Reason), maxReason)]
+	dst = append(binary.BigEndian.AppendUint16(dst, uint16(len(reason))), reason...)
+	for _, keys := range r.Holds {
+		dst = binary.BigEndian.AppendUint64(dst, uint64(keys))
+	}
+	return dst
+}
+
+func decodeReport(b []byte) (*Report, error) {
+	const numbers = 11
+	if len(b) < 8*numbers+2 {
+		return nil, errShort
+	}
+	at := func(i int) int64 { return int64(binary.BigEndian.Uint64(b[8*i:])) }
+	r := &Report{
+		Planned: int(at(0)), Waiting: int(at(1)), Moving: int(at(2)), Dropping: int(at(3)), Keys: at(4), AllKeys: at(5), Bytes: at(6), AllBytes: at(7),
+		Rate: math.Float64frombits(uint64(at(8))), Left: time.Duration(at(9)), KeyBytes: math.Float64frombits(uint64(at(10))),
+	}
+	b = b[8*numbers:]
+	reason := int(binary.BigEndian.Uint16(b))
+	if b = b[2:]; len(b) < reason || (len(b)-reason)%8 != 0 {
+		return nil, errShort
+	}
+	r.Reason, b = string(b[:reason]), b[reason:]
+	for ; len(b) > 0; b = b[8:] {
+		r.Holds = append(r.Holds, int64(binary.BigEndian.Uint64(b)))
+	}
+	return r, nil
+}
+
+// Report returns this node's own report, with what it holds if that is asked for.
+func (n *Node) Report(ctx context.Context, holds bool) *Report {
+	p := n.Transfers()
+	out := &Report{
+		Waiting: p.Waiting, Moving: len(p.Moving), Dropping: p.Dropping, Keys: p.Keys, AllKeys: p.AllKeys, Bytes: p.Bytes, AllBytes: p.AllBytes,
+		Rate: p.Rate, Left: p.Left, Reason: p.Reason,
+	}
+	out.Planned = max(int(n.planned.transfers.Load()), out.Waiting+out.Moving)
+	for i := range p.Moving {
+		if out.Reason == "" {
+			out.Reason = p.Moving[i].Reason
+		}
+	}
+	if out.Reason == "" {
+		out.Reason = p.LeftWhy
+	}
+	if r := n.ring.Load(); holds && r != nil {
+		out.KeyBytes, out.Holds = n.bytesOfKey(), make([]int64, r.Q)
+		for p := range out.Holds {
+			out.Holds[p] = entropyRequests{n}.Keys(ctx, ring.Partition(p))
+		}
+	}
+	return out
+}
+
+// Reports asks all members that this node reaches. Who does not answer in time is left out.
+func (n *Node) Reports(ctx context.Context, holds bool) map[ring.NodeID]*Report {
+	r := n.ring.Load()
+	if r == nil {
+		return nil
+	}
+	ctx, cancel := context.WithTimeout(ctx, reportWithin)
+	defer cancel()
+	body := []byte{0}
+	if holds {
+		body[0] = askHolds
+	}
+	var wg sync.WaitGroup
+	answers := make([]*Report, len(r.Members))
+	for i := range r.Members {
+		switch id := r.Members[i].ID; {
+		case id == n.id.Node:
+			answers[i] = n.Report(ctx, holds)
+		case n.rpc.Connected(id):
+			wg.Go(func() {
+				if b, err := n.call(ctx, id, methodReport, body); err == nil {
+					answers[i], _ = decodeReport(b) // a node of another release says nothing to this one
+				}
+			})
+		}
+	}
+	wg.Wait()
+	reports := make(map[ring.NodeID]*Report, len(answers))
+	for i, a := range answers {
+		if a != nil {
+			reports[r.Members[i].ID] = a
+		}
+	}
+	return reports
+}
+
+func (n *Node) serveReport(ctx context.Context, body []byte) []byte {
+	return n.Report(ctx, len(body) == 1 && body[0] == askHolds).append(nil)
+}
+
+// planned counts what this node was given to do by the last plan, so that it can say how much of
+// that is done. The ring has only what is left.
+type planned struct {
+	epoch     ring.Epoch // of the plan; guarded by Node.adoptMu
+	transfers atomic.Int64
+}
+
+// follow takes note of a ring that is adopted. The caller holds adoptMu.
+func (p *planned) follow(r *ring.Ring, self ring.NodeID) {
+	if r.Planned == p.epoch && p.epoch != 0 {
+		return
+	}
+	p.epoch = r.Planned
+	own := int64(0)
+	for _, t := range r.Transfers {
+		if t.Driver() == self {
+			own++
+		}
+	}
+	p.transfers.Store(own)
+}

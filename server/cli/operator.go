@@ -1,0 +1,271 @@
+package cli
+
+import (
+	"cmp"
+	"context"
+	"errors"
+	"fmt"
+	"slices"
+	"strings"
+
+	"kvstore/cluster"
+	"kvstore/cluster/ring"
+	"kvstore/server/admin"
+)
+
+// operated is what an operator needs of a node.
+type operated interface {
+	Ring() *ring.Ring
+	Self() ring.Member
+	// State is alive, suspect or dead.
+	State(id ring.NodeID) string
+	Change(ctx context.Context, f func(*ring.Ring) (*ring.Ring, error)) (*ring.Ring, error)
+	Recover(ctx context.Context) error
+	Reports(ctx context.Context, holds bool) map[ring.NodeID]*cluster.Report
+}
+
+// operator is a node as package admin changes its cluster.
+type operator struct {
+	node operated
+	rate func() int64 // transfer.rate of now
+}
+
+var errNoRing = errors.New("the node is in no ring yet; its log says what it waits for, or ask another with --admin.listen=HOST:PORT")
+
+// Cluster implements admin.Operator.
+func (o operator) Cluster(ctx context.Context) (admin.Cluster, error) {
+	r := o.node.Ring()
+	if r == nil {
+		return admin.Cluster{}, errNoRing
+	}
+	out := admin.Cluster{ClusterID: clusterID(r), Self: o.node.Self().ID.String(), Generation: r.Generation, Epoch: uint64(r.Epoch),
+		Planned: uint64(r.Planned), Partitions: r.Q, Replicas: r.N, Paused: r.Paused}
+	members := make(map[ring.NodeID]*admin.ClusterMember, len(r.Members))
+	out.Members = make([]admin.ClusterMember, len(r.Members))
+	reports := o.node.Reports(ctx, false)
+	for i := range r.Members {
+		m, row := &r.Members[i], &out.Members[i]
+		members[m.ID] = row
+		*row = admin.ClusterMember{ID: m.ID.String(), Name: m.Name, DC: m.DC, Rack: m.Rack, Weight: m.Weight, State: m.State.String(),
+			Alive: o.node.State(m.ID), Moves: movingOf(reports[m.ID])}
+	}
+	for p := range ring.Partition(r.Q) {
+		for _, id := range r.Replicas(p) {
+			members[id].Partitions++
+		}
+	}
+	for _, t := range r.Transfers {
+		switch t.Step {
+		case ring.Waiting:
+			out.Waiting++
+		case ring.Copying:
+			out.Copying++
+		default:
+			out.Switched++
+		}
+		if to := members[t.To]; to != nil {
+			to.To++
+		}
+		if from := members[t.From]; from != nil {
+			from.From++
+		}
+	}
+	return out, nil
+}
+
+// movingOf is how far a node is, nil when it has nothing to do.
+func movingOf(r *cluster.Report) *admin.NodeMoving {
+	if r == nil || r.Waiting+r.Moving+r.Dropping == 0 {
+		return nil
+	}
+	return &admin.NodeMoving{Planned: r.Planned, Done: r.Planned - r.Waiting - r.Moving, Moving: r.Moving, Keys: r.Keys, AllKeys: r.AllKeys,
+		Bytes: r.Bytes, AllBytes: r.AllBytes, Rate: r.Rate, SecondsLeft: r.Left.Seconds(), Dropping: r.Dropping, Reason: r.Reason}
+}
+
+// Plan implements admin.Operator.
+func (o operator) Plan(ctx context.Context, c admin.Change) (admin.Plan, error) {
+	r := o.node.Ring()
+	if r == nil {
+		return admin.Plan{}, errNoRing
+	}
+	changes, err := changesOf(r, c)
+	if err != nil {
+		return admin.Plan{}, err
+	}
+	next, plan, err := ring.Replan(r, changes...)
+	if err != nil {
+		return admin.Plan{}, err
+	}
+	out := o.describe(r, next, plan, o.node.Reports(ctx, true))
+	for _, name := range c.Remove {
+		if m, err := memberNamed(r, name); err == nil && o.node.State(m.ID) == "alive" {
+			out.Notes = append(out.Notes, fmt.Sprintf("%s is alive, as %s sees it; removing it shuts it out with all it holds, while decommissioning it moves that away first", m.Name, o.node.Self().Name))
+		}
+	}
+	return out, nil
+}
+
+// describe puts the ring's plan into the words of the HTTP side, with sizes.
+func (o operator) describe(r, next *ring.Ring, plan *ring.Plan, reports map[ring.NodeID]*cluster.Report) admin.Plan {
+	out := admin.Plan{Epoch: uint64(r.Epoch), Changes: next != r, Transfers: len(plan.Transfers), Moves: plan.Moves(), LeastMove: plan.MinMoves,
+		Rate: o.rate(), Paused: next.Paused, Notes: slices.Concat([]string{}, plan.Notes), Nodes: make([]admin.PlanShare, len(plan.PerNode))}
+	rows := make(map[ring.NodeID]*admin.PlanShare, len(plan.PerNode))
+	for i, s := range plan.PerNode {
+		m := next.Member(s.ID)
+		out.Nodes[i] = admin.PlanShare{ID: s.ID.String(), Name: m.Name, DC: m.DC, Rack: m.Rack, State: m.State.String(), Weight: s.Weight,
+			Before: s.Before, After: s.After, BeforeShare: s.BeforePart, AfterShare: s.AfterPart}
+		rows[s.ID] = &out.Nodes[i]
+	}
+	for _, t := range plan.Transfers {
+		if t.To == 0 {
+			continue
+		}
+		source, keys, bytes := sizeOf(r, t, reports)
+		if source == 0 {
+			out.Unsized++
+			continue
+		}
+		out.Keys, out.Bytes = out.Keys+keys, out.Bytes+bytes
+		rows[t.To].InBytes += bytes
+		if from := rows[source]; from != nil {
+			from.OutBytes += bytes
+		}
+	}
+	most := int64(0)
+	for i := range out.Nodes {
+		most = max(most, out.Nodes[i].InBytes)
+	}
+	out.Seconds = float64(most) / float64(max(out.Rate, 1))
+	return out
+}
+
+// sizeOf returns who is likely to be the source of a transfer, zero if none of its partition's
+// replicas has answered, and how much that is.
+func sizeOf(r *ring.Ring, t ring.Transfer, reports map[ring.NodeID]*cluster.Report) (source ring.NodeID, keys, bytes int64) {
+	from := []ring.NodeID{t.From}
+	if reports[t.From] == nil {
+		from = r.Replicas(t.Partition)
+	}
+	for _, id := range from {
+		report := reports[id]
+		if report == nil || int(t.Partition) >= len(report.Holds) {
+			continue
+		}
+		if held := report.Holds[t.Partition]; source == 0 || held > keys {
+			source, keys, bytes = id, held, int64(float64(held)*report.KeyBytes)
+		}
+	}
+	return source, keys, bytes
+}
+
+// Commit implements admin.Operator.
+func (o operator) Commit(ctx context.Context, c admin.Change) (admin.Changed, error) {
+	return o.change(ctx, func(r *ring.Ring) (*ring.Ring, error) {
+		changes, err := changesOf(r, c)
+		if err != nil {
+			return nil, err
+		}
+		next, _, err := ring.Replan(r, changes...)
+		return next, err
+	})
+}
+
+// Abort implements admin.Operator.
+func (o operator) Abort(ctx context.Context) (admin.Changed, error) { return o.change(ctx, ring.Abort) }
+
+// Pause implements admin.Operator.
+func (o operator) Pause(ctx context.Context, paused bool) (admin.Changed, error) {
+	return o.change(ctx, func(r *ring.Ring) (*ring.Ring, error) { return ring.Pause(r, paused) })
+}
+
+// Recover implements admin.Operator.
+func (o operator) Recover(ctx context.Context) (admin.Changed, error) {
+	if o.node.Ring() == nil {
+		return admin.Changed{}, errNoRing
+	}
+	if err := o.node.Recover(ctx); err != nil {
+		return admin.Changed{}, err
+	}
+	return changedTo(o.node.Ring(), true), nil
+}
+
+// change has the ring changed, and says what is done about a majority that is missing.
+func (o operator) change(ctx context.Context, f func(*ring.Ring) (*ring.Ring, error)) (admin.Changed, error) {
+	if o.node.Ring() == nil {
+		return admin.Changed{}, errNoRing
+	}
+	changed := false
+	r, err := o.node.Change(ctx, func(r *ring.Ring) (*ring.Ring, error) {
+		next, err := f(r)
+		changed = changed || err == nil && next != r
+		return next, err
+	})
+	missing, ok := errors.AsType[*cluster.NoMajority](err)
+	switch {
+	case ok && !missing.Chosen:
+		return admin.Changed{}, fmt.Errorf("%w; bring them back, or if they are gone for good: kvstore cluster recover --force", err)
+	case r == nil || err != nil && !ok:
+		return admin.Changed{}, err
+	}
+	out := changedTo(r, changed)
+	if err != nil {
+		out.Note = err.Error()
+	}
+	return out, nil
+}
+
+func changedTo(r *ring.Ring, changed bool) admin.Changed {
+	return admin.Changed{Epoch: uint64(r.Epoch), Changed: changed, Transfers: len(r.Transfers), Paused: r.Paused}
+}
+
+// changesOf says in the ring's terms what is to become different.
+func changesOf(r *ring.Ring, c admin.Change) (changes []ring.Change, err error) {
+	if c.Epoch != 0 {
+		changes = append(changes, ring.AsOf{Epoch: ring.Epoch(c.Epoch)})
+	}
+	if c.Commit || len(c.Decommission)+len(c.Remove)+len(c.Replace)+len(c.Weight) == 0 {
+		changes = append(changes, ring.Commit{})
+	}
+	id := func(name string) ring.NodeID {
+		m, e := memberNamed(r, name)
+		err = cmp.Or(err, e)
+		return m.ID
+	}
+	for _, w := range c.Weight {
+		changes = append(changes, ring.Weight{ID: id(w.Node), W: w.Weight})
+	}
+	for _, x := range c.Replace {
+		changes = append(changes, ring.Replace{Old: id(x.Old), New: id(x.New)})
+	}
+	for _, name := range c.Remove {
+		changes = append(changes, ring.Remove{ID: id(name), Lose: c.Lose})
+	}
+	for _, name := range c.Decommission {
+		changes = append(changes, ring.Decommission{ID: id(name)})
+	}
+	return changes, err
+}
+
+// memberNamed finds a member by its name or its id.
+func memberNamed(r *ring.Ring, name string) (ring.Member, error) {
+	var found, all []string
+	var member ring.Member
+	for _, m := range r.Members {
+		all = append(all, m.Name)
+		if m.Name == name || m.ID.String() == name {
+			found, member = append(found, fmt.Sprintf("%v (%v)", m.ID, m.State)), m
+		}
+	}
+	switch len(found) {
+	case 1:
+		return member, nil
+	case 0:
+		for _, g := range r.Gone {
+			if g.Name == name || g.ID.String() == name {
+				return ring.Member{}, r.Refusal(g.ID, g.Name)
+			}
+		}
+		return ring.Member{}, fmt.Errorf("there is no member %q; the members are %s", name, strings.Join(all, ", "))
+	}
+	return ring.Member{}, fmt.Errorf("several members are named %q: %s; give the id", name, strings.Join(found, ", "))
+}
