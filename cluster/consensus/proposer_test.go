@@ -392,3 +392,21 @@ func TestClosing(t *testing.T) {
 		t.Error("changed after Close")
 	}
 }
+
+// Who has not answered yet when too many are lost is not called missing.
+func TestMissingAreThoseLost(t *testing.T) {
+	r := &round{}
+	r.ask(Prepare, []ring.NodeID{1, 2, 3, 4})
+	if r.lost(3) != waiting {
+		t.Error("three of four could still say Yes")
+	}
+	if got := r.missing(); !slices.Equal(got, []ring.NodeID{1, 2, 3, 4}) {
+		t.Errorf("nobody has said Yes, and missing are %v", got)
+	}
+	if r.lost(4) != hopeless {
+		t.Error("two of four are no majority")
+	}
+	if got := r.missing(); !slices.Equal(got, []ring.NodeID{3, 4}) {
+		t.Errorf("n3 and n4 are lost, and missing are %v", got)
+	}
+}

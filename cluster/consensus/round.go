@@ -142,12 +142,21 @@ func (r *round) note(from ring.NodeID, yes bool) outcome {
 	return hopeless
 }
 
-// missing returns the voters that have not said Yes, in the order of the ring.
+// missing returns the voters for want of whom there is no majority, in the order of the ring:
+// those that are lost, if they are too many already, or else all that have not said Yes.
 func (r *round) missing() (ids []ring.NodeID) {
+	var lost []ring.NodeID
 	for _, id := range r.voters {
-		if !r.said[id] {
+		yes, heard := r.said[id]
+		if !yes {
 			ids = append(ids, id)
 		}
+		if heard && !yes {
+			lost = append(lost, id)
+		}
+	}
+	if len(r.voters)-len(lost) < r.need {
+		return lost
 	}
 	return ids
 }

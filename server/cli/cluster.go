@@ -213,6 +213,9 @@ func (c *clusterCall) commit() error {
 			return err
 		}
 	}
+	if !plan.Changes && !c.asJSON {
+		return nil
+	}
 	if plan.Changes {
 		if err := c.confirm(c.verb); err != nil {
 			return err

@@ -14,7 +14,7 @@ import (
 // writePlan prints what a change would do.
 func writePlan(out io.Writer, p admin.Plan) error {
 	if !p.Changes {
-		_, err := fmt.Fprintf(out, "nothing to change: no node is joining, and the ring of epoch %d is as it is to be\n", p.Epoch)
+		_, err := fmt.Fprintf(out, "nothing to change: the ring of epoch %d is as it would be then, and no node is joining\n", p.Epoch)
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
@@ -150,7 +150,10 @@ func movingLine(m *admin.NodeMoving) string {
 	filled := int(barWidth * min(part, 1))
 	line := fmt.Sprintf("[%s%s] %d of %s", strings.Repeat("#", filled), strings.Repeat("-", barWidth-filled), m.Done, plural(m.Planned, "partition"))
 	if m.Moving > 0 {
-		line += fmt.Sprintf(", %d moving: %v of about %v", m.Moving, roughly(m.Bytes), roughly(m.AllBytes))
+		line += fmt.Sprintf(", %d moving", m.Moving)
+	}
+	if m.AllBytes > 0 {
+		line += fmt.Sprintf(": %v of about %v", roughly(m.Bytes), roughly(m.AllBytes))
 	}
 	if m.Rate > 0 {
 		line += fmt.Sprintf(", %v a second", roughly(int64(m.Rate)))

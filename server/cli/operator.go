@@ -97,12 +97,24 @@ func (o operator) Plan(ctx context.Context, c admin.Change) (admin.Plan, error) 
 		return admin.Plan{}, err
 	}
 	out := o.describe(r, next, plan, o.node.Reports(ctx, true))
+	out.Notes = append(out.Notes, o.warnings(r, c)...)
+	return out, nil
+}
+
+// warnings tells of changes that fit another state of a node than the one it is in.
+func (o operator) warnings(r *ring.Ring, c admin.Change) (notes []string) {
+	self := o.node.Self().Name
 	for _, name := range c.Remove {
 		if m, err := memberNamed(r, name); err == nil && o.node.State(m.ID) == "alive" {
-			out.Notes = append(out.Notes, fmt.Sprintf("%s is alive, as %s sees it; removing it shuts it out with all it holds, while decommissioning it moves that away first", m.Name, o.node.Self().Name))
+			notes = append(notes, fmt.Sprintf("%s is alive, as %s sees it; removing it shuts it out with all it holds, while decommissioning it moves that away first", m.Name, self))
 		}
 	}
-	return out, nil
+	for _, name := range c.Decommission {
+		if m, err := memberNamed(r, name); err == nil && o.node.State(m.ID) == "dead" {
+			notes = append(notes, fmt.Sprintf("%s is dead, as %s sees it; what it holds waits until it is back, while removing it has the others filled from each other", m.Name, self))
+		}
+	}
+	return notes
 }
 
 // describe puts the ring's plan into the words of the HTTP side, with sizes.
@@ -180,13 +192,32 @@ func (o operator) Pause(ctx context.Context, paused bool) (admin.Changed, error)
 
 // Recover implements admin.Operator.
 func (o operator) Recover(ctx context.Context) (admin.Changed, error) {
-	if o.node.Ring() == nil {
+	before := o.node.Ring()
+	if before == nil {
 		return admin.Changed{}, errNoRing
 	}
 	if err := o.node.Recover(ctx); err != nil {
 		return admin.Changed{}, err
 	}
-	return changedTo(o.node.Ring(), true), nil
+	r := o.node.Ring()
+	out := changedTo(r, true)
+	if lost := lostIn(before, r); lost > 0 {
+		out.Note = fmt.Sprintf("nobody who is left had %d of %s: they begin empty", lost, plural(r.Q, "partition"))
+	}
+	return out, nil
+}
+
+// lostIn counts the partitions of which every holder has been removed.
+func lostIn(before, r *ring.Ring) (lost int) {
+	for p := range ring.Partition(before.Q) {
+		if !slices.ContainsFunc(before.Replicas(p), func(id ring.NodeID) bool {
+			m := r.Member(id)
+			return m != nil && m.State != ring.Removed
+		}) {
+			lost++
+		}
+	}
+	return lost
 }
 
 // change has the ring changed, and says what is done about a majority that is missing.
