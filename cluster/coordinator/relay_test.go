@@ -86,13 +86,13 @@ func TestTheOthersAreServedWithoutTheirLeader(t *testing.T) {
 		a = primary.runAt(Levels{W: EachQuorum, Timeout: time.Minute}, "set", "k", "v")
 		return k, primary, far[0], far[1:], a
 	}
-	k, primary, leader, rest, a := setUp()
+	k, _, leader, _, a := setUp()
 	leader.store.fail(ErrFull) // it passes the object on all the same
 	k.deliverAll()
 	if !a.finished() || a.Err != nil {
 		t.Errorf("with a full disk: %v", a.Err)
 	}
-	k, primary, leader, rest, a = setUp()
+	k, primary, leader, rest, a := setUp()
 	k.drop(primary, leader, wire.Replicate)
 	primary.Lost(leader.id)
 	k.deliverAll()
@@ -105,7 +105,7 @@ func TestTheOthersAreServedWithoutTheirLeader(t *testing.T) {
 	if a.Err != nil || !rest[0].holds("k") || !rest[1].holds("k") {
 		t.Errorf("silent: %v", a.Err)
 	}
-	k, primary, leader, rest, a = setUp()
+	k, _, leader, rest, a = setUp()
 	leader.SetReach(rest[0].id, Down)
 	k.deliverAll()
 	if !a.finished() || a.Err != nil {
