@@ -12,8 +12,8 @@ import (
 )
 
 // Enter makes this node's copy of a partition hold what others hold, before the ring
-// counts it as a replica: enough of those given, or, with 0, of all replicas as many as
-// it takes to meet every write that was acknowledged. It may be repeated, and takes what
+// counts it as a replica: enough of those given, or, with 0, who are then all living
+// replicas, as many as it takes to meet every write that was acknowledged. It may be repeated, and takes what
 // is missing then. moved is told what came.
 //
 // Nothing that the node holds of the partition already is trusted as far as it is from
@@ -27,7 +27,7 @@ func (k *Keeper) Enter(ctx context.Context, n ring.Partition, from []ring.NodeID
 		return errNoRing
 	}
 	if enough == 0 {
-		enough = k.sources(len(from))
+		enough = min(k.sources(len(r.Replicas(n))), len(from))
 	}
 	if err := k.ready(ctx, r, n); err != nil {
 		return err

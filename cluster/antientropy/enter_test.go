@@ -197,3 +197,37 @@ func TestAnAppointedCopyIsFilled(t *testing.T) {
 		}
 	})
 }
+
+// Where others are dead for good too, what is left of them is all there will be: the
+// copies are filled, one after the other, from those that live.
+func TestAnAppointedCopyIsFilledFromThoseThatLive(t *testing.T) {
+	for _, dead := range [][]ring.NodeID{{2}, {1, 2}} {
+		t.Run(fmt.Sprint(len(dead)), func(t *testing.T) {
+			synctest.Test(t, func(t *testing.T) {
+				w := newWorld(t, 3)
+				names := w.names(1, 50)
+				for _, name := range names {
+					w.set(name, "v", 0, 1)
+				}
+				for _, id := range dead {
+					m, _ := w.ring.Index(id)
+					w.ring.Members[m].State = ring.Removed
+					w.nodes[id-1].down.Store(true)
+				}
+				k := w.nodes[2].keeper
+				if err := k.Appoint([]ring.Partition{1}); err != nil {
+					t.Fatal(err)
+				}
+				if err := k.Fill(t.Context(), 1, func(int, int64) {}); err != nil {
+					t.Fatal(err)
+				}
+				if len(dead) == 1 {
+					w.same(names, 0, 2)
+				}
+				if !w.nodes[2].answers() {
+					t.Error("it answers no reads")
+				}
+			})
+		})
+	}
+}

@@ -82,7 +82,7 @@ func (k *Keeper) fillWith(ctx context.Context, n ring.Partition, moved func(keys
 		return errStranger
 	}
 	states, failure := k.fillStates(ctx, r, n)
-	need := k.needed(len(r.Replicas(n)))
+	need := k.needed(r, n)
 	if len(states) < need {
 		return fmt.Errorf("too few replicas to fill from: %w", failure)
 	}
@@ -151,7 +151,7 @@ func (k *Keeper) findLost() (damaged bool) {
 	}
 	for p := range r.Q {
 		n := ring.Partition(p)
-		need := k.needed(len(r.Replicas(n)))
+		need := k.needed(r, n)
 		if !r.Holds(n, k.o.Self) || k.at(n).filling || need == 0 || len(k.lost(r, n)) == 0 {
 			continue
 		}
@@ -229,9 +229,16 @@ func (k *Keeper) restoreLost(ctx context.Context, r *ring.Ring, n ring.Partition
 }
 
 // needed is from how many others a copy must have taken what they hold: any write
-// that was acknowledged with the help of the lost copy is at one of them.
-func (k *Keeper) needed(n int) int {
-	return min(max(n-k.o.Requests.WriteQuorum(n)+1, 1), n-1)
+// that was acknowledged with the help of the lost copy is at one of them. Of those that
+// are dead for good nothing can be taken, and the rest is all there is.
+func (k *Keeper) needed(r *ring.Ring, n ring.Partition) int {
+	list, living := r.Replicas(n), 0
+	for _, id := range list {
+		if m := r.Member(id); id != k.o.Self && m != nil && m.State != ring.Removed {
+			living++
+		}
+	}
+	return min(max(len(list)-k.o.Requests.WriteQuorum(len(list))+1, 1), living)
 }
 
 // tell lets another replica know how much has been collected.

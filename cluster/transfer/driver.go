@@ -25,8 +25,8 @@ type Peers interface {
 // Copies are this node's data.
 type Copies interface {
 	// Enter makes this node's copy of a partition hold all that enough others hold,
-	// which are tried in order; 0 is as many as it takes to meet every write that was
-	// acknowledged. It goes on where an earlier attempt ended, tells moved what it took,
+	// which are tried in order; 0, of all living replicas, is as many as it takes to meet
+	// every write that was acknowledged. It goes on where an earlier attempt ended, tells moved what it took,
 	// and returns nil when nothing differed any more and the copy may be a replica.
 	Enter(ctx context.Context, p ring.Partition, from []ring.NodeID, enough int, moved func(keys int, bytes int64)) error
 	// Fill is Enter for a copy that stands in the table already, and answers no reads

@@ -249,6 +249,54 @@ func TestTransfersUnderFaults(t *testing.T) {
 	}
 }
 
+// A replica that is declared dead while its partition gets one more stops nothing: the
+// others are who it is taken from, and the dead one's place is refilled after that.
+func TestOneReplicaMoreWhileAnotherDies(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 1, 5)
+		grow := func(r *ring.Ring) (*ring.Ring, error) {
+			next, _, err := ring.Replan(r, ring.Replication{N: worldReplicas + 1})
+			return next, err
+		}
+		w.mu.Lock()
+		if _, err := w.changed(grow); err != nil {
+			t.Error(err)
+		}
+		w.mu.Unlock()
+		died := w.nodes[0]
+		copying := func() bool {
+			return slices.ContainsFunc(w.newest.Transfers, func(t ring.Transfer) bool {
+				return t.Step == ring.Copying && t.From == 0 && w.newest.Holds(t.Partition, died.id)
+			})
+		}
+		for w.mu.Lock(); !copying(); w.mu.Lock() {
+			w.mu.Unlock()
+			time.Sleep(time.Millisecond)
+		}
+		died.alive = false
+		if _, err := w.changed(func(r *ring.Ring) (*ring.Ring, error) {
+			next, _, err := ring.Replan(r, ring.Remove{ID: died.id})
+			return next, err
+		}); err != nil {
+			t.Error(err)
+		}
+		w.mu.Unlock()
+		died.driver.Close()
+		for range 120 {
+			if time.Sleep(time.Second); w.rested() == "" {
+				break
+			}
+		}
+		if why := w.rested(); why != "" {
+			t.Errorf("it does not come to rest: %s", why)
+		}
+		for _, n := range w.nodes[1:] {
+			n.crash()
+		}
+		w.wg.Wait()
+	})
+}
+
 func play(t *testing.T, seed uint64) {
 	w := newWorld(t, seed, 3+int(seed%3))
 	w.clients()

@@ -3,6 +3,7 @@ package transfer
 import (
 	"context"
 	"fmt"
+	"slices"
 	"time"
 
 	"kvstore/cluster/ring"
@@ -149,7 +150,7 @@ func (d *Driver) work(ctx context.Context, t task, m *move) error {
 		}
 		return d.o.Copies.Enter(ctx, t.Partition, []ring.NodeID{t.From}, 1, moved)
 	case addition:
-		list := r.Replicas(t.Partition)
+		list := living(r, t.Partition)
 		for _, id := range list {
 			if err := d.barrier(ctx, r, id, t.Partition, m); err != nil {
 				return err
@@ -175,6 +176,11 @@ func (d *Driver) work(ctx context.Context, t task, m *move) error {
 		d.o.Copies.Serve(t.Partition)
 		return nil
 	}
+}
+
+// living returns the replicas of a partition that were not declared dead.
+func living(r *ring.Ring, p ring.Partition) []ring.NodeID {
+	return slices.DeleteFunc(slices.Clone(r.Replicas(p)), func(id ring.NodeID) bool { return isDead(r, id) })
 }
 
 // barrier waits until a node goes by r, and notes how much it holds.
@@ -218,8 +224,8 @@ func (d *Driver) settle(ctx context.Context, r *ring.Ring, t task, moved func(in
 
 // give has every other replica of a partition take what this node holds.
 func (d *Driver) give(ctx context.Context, r *ring.Ring, p ring.Partition, moved func(int, int64)) error {
-	for _, id := range r.Replicas(p) {
-		if id == d.o.Self || isDead(r, id) {
+	for _, id := range living(r, p) {
+		if id == d.o.Self {
 			continue
 		}
 		if !d.o.Peers.Reachable(id) {

@@ -254,7 +254,8 @@ func (c copies) Enter(ctx context.Context, p ring.Partition, from []ring.NodeID,
 
 func (c copies) take(ctx context.Context, p ring.Partition, from []ring.NodeID, enough int, moved func(int, int64), fit func(*node) bool) error {
 	if enough == 0 {
-		enough = len(from) - (len(from)/2 + 1) + 1
+		n := len(c.current().Replicas(p))
+		enough = min(n-(n/2+1)+1, len(from))
 	}
 	taken := 0
 	for _, id := range from {
@@ -279,8 +280,8 @@ func (c copies) take(ctx context.Context, p ring.Partition, from []ring.NodeID, 
 
 func (c copies) Fill(ctx context.Context, p ring.Partition, moved func(int, int64)) error {
 	list := c.current().Replicas(p)
-	others := slices.DeleteFunc(slices.Clone(list), func(id ring.NodeID) bool { return id == c.id })
-	if err := c.take(ctx, p, others, min(len(list)-(len(list)/2+1)+1, len(list)-1), moved, func(*node) bool { return true }); err != nil {
+	others := slices.DeleteFunc(living(c.current(), p), func(id ring.NodeID) bool { return id == c.id })
+	if err := c.take(ctx, p, others, min(len(list)-(len(list)/2+1)+1, len(others)), moved, func(*node) bool { return true }); err != nil {
 		return err
 	}
 	c.w.mu.Lock()
