@@ -137,17 +137,28 @@ func writeMoving(out io.Writer, members []admin.ClusterMember) (err error) {
 	return err
 }
 
-// movingLine is a bar, how far it is, how fast, and how long it may still take.
+// movingLine is a bar, how far it is, how fast, and how long it may still take; and what is to be
+// dropped, and what is in the way.
 func movingLine(m *admin.NodeMoving) string {
-	part := 1.0
-	if m.Planned > 0 {
-		part = float64(m.Done)
-		if m.AllBytes > 0 {
-			part += float64(m.Moving) * min(float64(m.Bytes)/float64(m.AllBytes), 1)
-		}
-		part /= float64(m.Planned)
+	var parts []string
+	if m.Planned > m.Done {
+		parts = append(parts, movingBar(m))
 	}
-	filled := int(barWidth * min(part, 1))
+	if m.Dropping > 0 {
+		parts = append(parts, plural(m.Dropping, "partition")+" to drop")
+	}
+	if m.Reason != "" {
+		parts = append(parts, "held up: "+m.Reason)
+	}
+	return strings.Join(parts, "; ")
+}
+
+func movingBar(m *admin.NodeMoving) string {
+	part := float64(m.Done)
+	if m.AllBytes > 0 {
+		part += float64(m.Moving) * min(float64(m.Bytes)/float64(m.AllBytes), 1)
+	}
+	filled := int(barWidth * min(part/float64(m.Planned), 1))
 	line := fmt.Sprintf("[%s%s] %d of %s", strings.Repeat("#", filled), strings.Repeat("-", barWidth-filled), m.Done, plural(m.Planned, "partition"))
 	if m.Moving > 0 {
 		line += fmt.Sprintf(", %d moving", m.Moving)
@@ -155,17 +166,11 @@ func movingLine(m *admin.NodeMoving) string {
 	if m.AllBytes > 0 {
 		line += fmt.Sprintf(": %v of about %v", roughly(m.Bytes), roughly(m.AllBytes))
 	}
-	if m.Rate > 0 {
+	if m.Moving > 0 && m.Rate > 0 {
 		line += fmt.Sprintf(", %v a second", roughly(int64(m.Rate)))
 	}
 	if m.SecondsLeft > 0 {
 		line += fmt.Sprintf(", about %v left", duration(m.SecondsLeft))
-	}
-	if m.Dropping > 0 {
-		line += fmt.Sprintf("; %s to drop", plural(m.Dropping, "partition"))
-	}
-	if m.Reason != "" {
-		line += "; held up: " + m.Reason
 	}
 	return line
 }

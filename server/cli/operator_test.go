@@ -259,7 +259,7 @@ func TestMovingLine(t *testing.T) {
 		{admin.NodeMoving{Planned: 48}, "[------------------------------] 0 of 48 partitions"},
 		{admin.NodeMoving{Planned: 40, Done: 10, Moving: 20, Bytes: 1 << 20, AllBytes: 2 << 20, Rate: 3 << 20, SecondsLeft: 12.4},
 			"[###############---------------] 10 of 40 partitions, 20 moving: 1.0MiB of about 2.0MiB, 3.0MiB a second, about 12s left"},
-		{admin.NodeMoving{Dropping: 3, Reason: "n2 is away"}, "[##############################] 0 of 0 partitions; 3 partitions to drop; held up: n2 is away"},
+		{admin.NodeMoving{Planned: 5, Done: 5, Dropping: 3, Rate: 7, Reason: "n2 is away"}, "3 partitions to drop; held up: n2 is away"},
 	} {
 		if got := movingLine(&tc.m); got != tc.want {
 			t.Errorf("got\n%s\nwant\n%s", got, tc.want)
