@@ -39,7 +39,7 @@ func writePlan(out io.Writer, p admin.Plan) error {
 
 // writeMoves says how much a plan moves, and how long that may take.
 func writeMoves(out io.Writer, p admin.Plan) {
-	fmt.Fprintf(out, "%s to move, %d at least for these shares: about %v in %s, about %v at %v a second for each node (transfer.rate)\n",
+	fmt.Fprintf(out, "%s to move, %d at least for these shares: about %v in %s, at least about %v at %v a second for each node (transfer.rate)\n",
 		plural(p.Moves, "replica"), p.LeastMove, roughly(p.Bytes), plural(int(p.Keys), "key"), duration(p.Seconds), config.ByteSize(p.Rate))
 	fmt.Fprintln(out, "sizes are the keys of each partition times what a key takes on average on the disk of the node that has them")
 	if p.Unsized > 0 {

@@ -180,7 +180,7 @@ func TestClusterVerbs(t *testing.T) {
 	}{
 		{"status", []string{"4 members, 16 partitions with 3 replicas each\nnothing moves\n", "n4    joining  alive", "1 node joining and waits for kvstore cluster commit"}, nil},
 		{"plan", []string{"n4    active  dc1  r     1       0 -> 12     0.0% -> 25.0%   1.2MiB  0B\n",
-			"12 replicas to move, 12 at least for these shares: about 1.2MiB in 1200 keys, about 1s at 1MiB a second", "Nothing has moved. To do it: kvstore cluster commit --epoch=2\n"},
+			"12 replicas to move, 12 at least for these shares: about 1.2MiB in 1200 keys, at least about 1s at 1MiB a second", "Nothing has moved. To do it: kvstore cluster commit --epoch=2\n"},
 			func(r *ring.Ring) bool { return r.Epoch == 2 }},
 		{"plan --weight=n1=0.5 --decommission=n4", []string{"To do it: kvstore cluster commit --epoch=2 --decommission=n4 --weight=n1=0.5\n"}, func(r *ring.Ring) bool { return r.Epoch == 2 }},
 		{"commit --yes --epoch=2", []string{"commit: done, the ring is at epoch 3; 12 transfers left, which kvstore cluster status --watch shows\n"},
