@@ -34,15 +34,17 @@ const (
 // new ones would only make all of them later, until they end in timeouts: those of
 // this node's clients are refused, at once. What other nodes forward was let in
 // there. Fewer than lateAbove are tens of milliseconds of work, and if they are
-// late it is not for their number. One in lateSample is timed.
+// late it is not for their number. lateAfter is below the time that reads have, by
+// what refusing needs to take effect; what is shorter than that is waited for. One
+// in lateSample is timed.
 //
 // From busyAbove on connections with many commands keep what they have not begun: it
 // costs nothing in a socket. So refusals, which cost a third of a request, are for
 // crowds of connections, and not for a few that do not wait for their replies.
 const (
 	busyAbove  = 512
-	lateAfter  = 100 * time.Millisecond
-	lateAbove  = 2048
+	lateAfter  = 350 * time.Millisecond
+	lateAbove  = 4096
 	lateSample = 64
 )
 
