@@ -232,9 +232,9 @@ func (n *Node) serve(ctx context.Context, from ring.NodeID, method uint8, body [
 	case methodPaxos:
 		return n.servePaxos(from, body)
 	case methodFreeze:
-		return nil, n.serveFreeze(body)
+		return nil, n.serveFreeze(from, body)
 	case methodThaw:
-		return nil, n.serveThaw(body)
+		return nil, n.serveThaw(from, body)
 	case methodRing:
 		if r := n.ring.Load(); r != nil {
 			return r.Encode(), nil

@@ -16,14 +16,15 @@ import (
 
 // freeze is how a ring without data gets another table at once: every member promises that it
 // holds nothing and refuses writes, then the ring is changed, then they go on. A promise ends with
-// a newer ring than that of which it was made; or when its time is over, after this member has
-// asked the register whether there is one. By then who asked for the promise makes no more use of
-// it.
+// a newer ring than that of which it was made; or when all who asked for it say that they make no
+// use of it. When its time is over this member has the register decide on some successor: what was
+// proposed by the promise is that one, or can never be any more.
 type freeze struct {
 	mu       sync.Mutex
-	frozen   bool       // guarded by mu
-	epoch    ring.Epoch // guarded by mu: of the ring of which the promise was made
-	deadline time.Time  // guarded by mu: when its time is over
+	frozen   bool                 // guarded by mu
+	epoch    ring.Epoch           // guarded by mu: of the ring of which the promise was made
+	deadline time.Time            // guarded by mu: when its time is over
+	asked    map[ring.NodeID]bool // guarded by mu: to whom the promise was made
 }
 
 const (
@@ -43,6 +44,7 @@ var errThawed = errors.New("the ring has changed while its members were asked to
 
 // takeInFrozen changes the ring while its members hold nothing and wait.
 func (n *Node) takeInFrozen(ctx context.Context, m ring.Member) (*ring.Ring, error) {
+	var proposed ring.Epoch // the ring whose successor may still be this change
 	for {
 		began, base := time.Now(), n.ring.Load()
 		if base.Member(m.ID) != nil {
@@ -62,11 +64,15 @@ func (n *Node) takeInFrozen(ctx context.Context, m ring.Member) (*ring.Ring, err
 					return nil, errThawed
 				}
 				next, _, err := ring.Build(r, append(slices.Clone(r.Members), m), ring.Options{})
+				if err == nil {
+					proposed = r.Epoch
+				}
 				return refuse(next, err)
 			})
 		}
-		if err != nil {
-			// Who waits finds out by itself too, if this does not arrive.
+		if err != nil && proposed != base.Epoch {
+			// Who waits finds out by itself too, if this does not arrive. What was proposed and not
+			// decided may be completed by anybody: until that is settled nobody may write.
 			_ = n.everyMember(context.WithoutCancel(ctx), base, methodThaw)
 		}
 		if !errors.Is(err, errThawed) || ctx.Err() != nil {
@@ -115,7 +121,7 @@ func readEpoch(body []byte) (ring.Epoch, error) {
 }
 
 // serveFreeze promises that this member holds nothing, and keeps it so.
-func (n *Node) serveFreeze(body []byte) error {
+func (n *Node) serveFreeze(from ring.NodeID, body []byte) error {
 	epoch, err := readEpoch(body)
 	if err != nil {
 		return err
@@ -129,17 +135,26 @@ func (n *Node) serveFreeze(body []byte) error {
 	if !n.replica.Freeze() {
 		return fmt.Errorf("%w: %w", ErrRefused, errHoldsData)
 	}
+	if !f.frozen || f.epoch != epoch {
+		f.asked = make(map[ring.NodeID]bool)
+	}
+	f.asked[from] = true
 	f.frozen, f.epoch, f.deadline = true, epoch, time.Now().Add(freezeFor)
 	return nil
 }
 
-// serveThaw ends a promise that is not to be used.
-func (n *Node) serveThaw(body []byte) error {
+// serveThaw ends a promise that is not to be used, unless somebody else may use it.
+func (n *Node) serveThaw(from ring.NodeID, body []byte) error {
 	epoch, err := readEpoch(body)
 	if err != nil {
 		return err
 	}
-	n.endFreeze(func(f *freeze) bool { return f.epoch == epoch })
+	n.endFreeze(func(f *freeze) bool {
+		if f.epoch == epoch {
+			delete(f.asked, from)
+		}
+		return len(f.asked) == 0
+	})
 	return nil
 }
 
@@ -176,12 +191,19 @@ func (n *Node) keepThawed() {
 		if !over {
 			continue
 		}
-		// If the change was chosen, this finds it; and otherwise it cannot be any more. Without a
-		// majority nobody knows; but then the node cannot acknowledge by itself what a quorum has to hold.
+		// The change is chosen, or another successor is, and then it cannot be any more. To see that
+		// nothing was chosen yet is not enough: who has accepted it may be asked later.
 		ctx, cancel := context.WithTimeout(n.ctx, stepWithin)
-		_, err := n.Change(ctx, func(r *ring.Ring) (*ring.Ring, error) { return r, nil })
+		_, err := n.Change(ctx, func(r *ring.Ring) (*ring.Ring, error) {
+			if r.Epoch != epoch {
+				return r, nil
+			}
+			return ring.Renew(r)
+		})
 		cancel()
-		n.log.Warn().Err(err).Msg("a join was not concluded, the node takes writes again")
-		n.endFreeze(func(f *freeze) bool { return f.epoch == epoch })
+		n.log.Warn().Err(err).Uint64("epoch", uint64(n.epoch())).Msg("a join was not concluded: the node takes writes once the ring that was to be changed has a successor")
+		n.freeze.mu.Lock()
+		n.freeze.deadline = time.Now().Add(freezeFor) // where there is no majority
+		n.freeze.mu.Unlock()
 	}
 }

@@ -48,28 +48,53 @@ func withAnother(t *testing.T, n *Node) *ring.Ring {
 	return next
 }
 
-// A promise that is neither used nor taken back ends by itself.
+func (n *Node) isFrozen() bool {
+	n.freeze.mu.Lock()
+	defer n.freeze.mu.Unlock()
+	return n.freeze.frozen
+}
+
+// A promise that is neither used nor taken back ends by itself, and with it whatever may
+// have been proposed by it: the ring has another successor then.
 func TestAForgottenFreezeEnds(t *testing.T) {
 	t.Parallel()
 	n := openAlone(t)
-	frozen := func() bool {
-		n.freeze.mu.Lock()
-		defer n.freeze.mu.Unlock()
-		return n.freeze.frozen
-	}
-	body := binary.BigEndian.AppendUint64(nil, uint64(n.epoch()))
-	if err := n.serveFreeze(body); err != nil {
+	epoch := n.epoch()
+	if err := n.serveFreeze(1, binary.BigEndian.AppendUint64(nil, uint64(epoch))); err != nil {
 		t.Fatal(err)
 	}
-	if !frozen() {
+	if !n.isFrozen() {
 		t.Fatal("its time was not over")
 	}
-	soon(t, "the node to take writes again", func() bool { return !frozen() })
-	if err := n.serveFreeze(body); err != nil || !frozen() {
+	soon(t, "the node to take writes again", func() bool { return !n.isFrozen() })
+	if n.epoch() == epoch {
+		t.Error("what was proposed may be chosen still, over what is written now")
+	}
+	body := binary.BigEndian.AppendUint64(nil, uint64(n.epoch()))
+	if err := n.serveFreeze(1, body); err != nil || !n.isFrozen() {
 		t.Fatal(err)
 	}
-	if err := n.serveThaw(body); err != nil || frozen() {
+	if err := n.serveThaw(1, body); err != nil || n.isFrozen() {
 		t.Error("it was not taken back")
+	}
+}
+
+// Two who take in a node each have the promise, and one who gives up does not end it for
+// the other.
+func TestAFreezeEndsWhenAllGiveItBack(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	body := binary.BigEndian.AppendUint64(nil, uint64(n.epoch()))
+	for _, from := range []ring.NodeID{1, 2} {
+		if err := n.serveFreeze(from, body); err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.serveThaw(1, body); err != nil || !n.isFrozen() {
+		t.Error("one who gave up ended the promise that another goes by", err)
+	}
+	if err := n.serveThaw(2, body); err != nil || n.isFrozen() {
+		t.Error("it was not taken back", err)
 	}
 }
 
@@ -81,7 +106,7 @@ func TestALateFreezeIsRefused(t *testing.T) {
 	if err := n.adopt(withAnother(t, n)); err != nil {
 		t.Fatal(err)
 	}
-	if err := n.serveFreeze(body); !errors.Is(err, errThawed) {
+	if err := n.serveFreeze(1, body); !errors.Is(err, errThawed) {
 		t.Fatal(err)
 	}
 }

@@ -61,6 +61,10 @@ func Finish(r *Ring, driver NodeID, ps []Partition) (*Ring, error) {
 	})
 }
 
+// Renew returns the ring that says the same, as the next one. Once it is chosen, whatever
+// else was proposed in its place can be chosen no more.
+func Renew(r *Ring) (*Ring, error) { return r.draft().seal() }
+
 // Retreat returns the ring in which transfers have gone back from Copying to
 // Waiting. Those that fill the place of a removed member stay: there is nothing to
 // go back to.
