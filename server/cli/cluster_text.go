@@ -118,6 +118,11 @@ func writeCluster(out io.Writer, c admin.Cluster) error {
 	if joining > 0 {
 		fmt.Fprintf(out, "\n%s joining and waits for kvstore cluster commit; kvstore cluster plan shows what that does\n", plural(joining, "node"))
 	}
+	for _, m := range c.Members {
+		if m.Alive == "dead" && m.State != "removed" && m.To+m.From > 0 {
+			fmt.Fprintf(out, "\n%s is dead: %s with it wait until it is back; if it never comes back: kvstore cluster remove %s\n", m.Name, plural(m.To+m.From, "transfer"), m.Name)
+		}
+	}
 	return writeMoving(out, c.Members)
 }
 

@@ -228,6 +228,13 @@ func TestClusterWarnings(t *testing.T) {
 			t.Errorf("%s: %v, %s", args, err, out)
 		}
 	}
+	if out, err := run("decommission", "n2", "--yes"); err != nil {
+		t.Fatalf("%v: %s", err, out)
+	}
+	want := "n2 is dead: 12 transfers with it wait until it is back; if it never comes back: kvstore cluster remove n2\n"
+	if out, err := run("status"); err != nil || !strings.Contains(out, want) {
+		t.Errorf("status: %v, %s", err, out)
+	}
 }
 
 // Recovering says how much of the data is gone.
