@@ -53,7 +53,7 @@ func (c *client) next() {
 		return
 	}
 	m := w.machines[c.rand.IntN(len(w.machines))]
-	if m.up() == nil {
+	if m.up() == nil || m.out {
 		c.think(10 * time.Millisecond)
 		return
 	}

@@ -58,6 +58,26 @@ const (
 	// process.
 	RotLog
 	RotManifest
+	// Join starts a new node.
+	Join
+	// Decommission has a node hand over what it holds.
+	Decommission
+	// Remove kills a machine for good and declares its node dead.
+	Remove
+	// Succeed has a new node take the places of another.
+	Succeed
+	// Weigh changes a node's weight.
+	Weigh
+	// Abort gives up what is planned.
+	Abort
+	// MovePause lets nothing begin to move for a while.
+	MovePause
+	// Operators plan two changes at the same time, at two nodes.
+	Operators
+	// KillPlanner kills a node in the midst of its planning.
+	KillPlanner
+	// KillMover kills who enters or who leaves, at a step of a transfer.
+	KillMover
 	faults
 )
 
@@ -66,6 +86,7 @@ func (f Fault) String() string {
 	return [...]string{
 		"split", "one way", "isolate", "between", "pause", "kill", "kill mid turn", "kill mid write", "power", "power mid write",
 		"restart", "slow", "cut", "full disk", "clock ahead", "clock behind", "rot", "restore", "empty", "replace", "come back", "rot of a log", "rot of a manifest",
+		"join", "decommission", "remove", "succeed", "weigh", "abort", "pause of moves", "two operators", "kill of who plans", "kill of who moves",
 	}[f]
 }
 
@@ -111,6 +132,8 @@ func (w *World) strike(s Strike) {
 		w.comeBack(m)
 	case RotLog, RotManifest:
 		w.rotUnread(s, m)
+	case Join, Decommission, Remove, Succeed, Weigh, Abort, MovePause, Operators, KillPlanner, KillMover:
+		w.member(s, m)
 	case Empty:
 		if w.down() < w.c.MaxDown && m.process != nil && w.mayLose(m, true) {
 			w.note("fault: %s loses its data", m.name())
@@ -221,7 +244,7 @@ func (w *World) takeDown(s Strike, m *machine) {
 // down counts the machines that are not to be up.
 func (w *World) down() (n int) {
 	for _, m := range w.machines {
-		if !m.wanted {
+		if !m.wanted && !m.out {
 			n++
 		}
 	}
@@ -231,10 +254,13 @@ func (w *World) down() (n int) {
 // restore takes an image of a machine's disk, and later puts it in the place of
 // the disk. What was written between is lost there.
 func (w *World) restore(s Strike, m *machine) {
-	image := m.disk.Clone()
+	if m.out {
+		return
+	}
+	image, of := m.disk.Clone(), m.known
 	w.note("fault: an image is taken of the disk of %s", m.name())
 	w.loop.after(s.Length, func() {
-		if w.ending || w.down() >= w.c.MaxDown || m.process == nil || !w.mayLose(m, true) {
+		if w.ending || w.down() >= w.c.MaxDown || m.process == nil || m.known != of || !w.mayLose(m, true) {
 			return
 		}
 		w.note("fault: %s gets the image of %v ago", m.name(), s.Length)

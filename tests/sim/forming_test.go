@@ -40,7 +40,7 @@ func forming(t *testing.T, c Config, act func(s *scene)) {
 func TestSimForming(t *testing.T) {
 	for seed := *fromSeed; seed < *fromSeed+uint64(*seeds)/4+1; seed++ {
 		c := FromSeed(8*seed + 7)
-		c.Machines, c.Skew = 2+int(seed%5), 0
+		c.Machines, c.Members, c.Skew = 2+int(seed%5), 0, 0
 		c.Faults = []Fault{Kill, Kill, KillMidTurn, Restart, Cut, Cut, Split, OneWay, Isolate}
 		c.FaultEvery, c.FaultFor = 80*time.Millisecond, 300*time.Millisecond
 		c.MaxDown = c.Machines

@@ -47,6 +47,9 @@ func (w *World) handedOff() bool {
 func (w *World) owing() (text string) {
 	w.look()
 	for i, m := range w.machines {
+		if m.up() == nil {
+			continue
+		}
 		for _, s := range m.up().Hints() {
 			target := slices.IndexFunc(w.machines, func(m *machine) bool { return m.known == s.Target })
 			if s.Count > 0 {
@@ -77,7 +80,7 @@ func (w *World) delivered(before, now *sighting) {
 		for _, h := range hints {
 			target := slices.IndexFunc(w.machines, func(m *machine) bool { return m.known == h.target })
 			owes := before.objects[m][h.name]
-			if target < 0 || owes == nil || slices.Contains(now.hints[m], h) || w.lostSince(target, before.at) || now.encoded[target] == nil {
+			if target < 0 || owes == nil || !before.holds(h.name, target) || !now.holds(h.name, target) || slices.Contains(now.hints[m], h) || w.lostSince(target, before.at) || now.encoded[target] == nil {
 				continue
 			}
 			has := now.objects[target][h.name]

@@ -23,6 +23,12 @@ type sighting struct {
 	// which process it was.
 	dropped []uint64
 	lives   []int
+	holders map[string][]int // the replicas of all keys, where members come and go
+}
+
+// holds reports whether a machine was a replica of a key.
+func (s *sighting) holds(name string, m int) bool {
+	return s.holders == nil || slices.Contains(s.holders[name], m)
 }
 
 // inspectEvery looks at all disks again and again while the plan happens.
@@ -40,9 +46,18 @@ func (w *World) inspectEvery() {
 // reports whether all could be read.
 func (w *World) look() bool {
 	now := &sighting{at: time.Now()}
+	if w.dynamic() {
+		now.holders = make(map[string][]int)
+		for _, k := range w.c.Keys {
+			now.holders[k.Name] = w.replicasOf(k.Name)
+		}
+	}
 	whole := true
 	for _, m := range w.machines {
-		disk, err := m.contents()
+		disk, err := &contents{objects: map[string][]byte{}}, error(nil)
+		if !m.out {
+			disk, err = m.contents()
+		}
 		if err != nil {
 			disk, whole = &contents{}, false
 			w.differing = err.Error()
@@ -130,7 +145,7 @@ func (w *World) collected(before, now *sighting) {
 func (w *World) collectedTooEarly(now *sighting, m int, name string, forgotten *version.Sibling) {
 	for other, objects := range now.objects {
 		holds := objects[name]
-		if holds == nil || w.machines[other].behind || !slices.Contains(w.replicasOf(name), m) {
+		if holds == nil || w.machines[other].behind || !slices.Contains(w.replicasOf(name), m) || w.dynamic() && !w.steady(name, m) {
 			continue
 		}
 		for i := range holds.Siblings {
@@ -147,6 +162,9 @@ func (w *World) collectedTooEarly(now *sighting, m int, name string, forgotten *
 func (w *World) replicasOf(name string) (machines []int) {
 	if machines, known := w.holders[name]; known {
 		return machines
+	}
+	if w.dynamic() {
+		return w.replicasNow(name)
 	}
 	for _, m := range w.machines {
 		if node := m.up(); node != nil {

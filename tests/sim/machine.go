@@ -30,7 +30,10 @@ type machine struct {
 	process *process    // nil while it is down
 	known   ring.NodeID // of its node, once it was open
 	lives   int
-	wanted  bool // it is to be up
+	wanted  bool       // it is to be up
+	out     bool       // it has no part in the cluster; see members.go
+	leaving bool       // its node has said that it has no part in the cluster
+	seen    *ring.Ring // that the node had last
 	lostAt  time.Time
 	// behind says that it has lost more than what was not synced, and that
 	// nobody has seen it level with the others since.
@@ -110,7 +113,7 @@ func (m *machine) rack() string {
 // start starts a process. Opening takes its time; opened is its end.
 func (m *machine) start() {
 	m.wanted = true
-	if m.process != nil {
+	if m.process != nil || m.leaving {
 		return
 	}
 	m.lives++

@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"time"
 
 	"kvstore/cluster"
 	"kvstore/storage/vfs"
@@ -70,6 +71,10 @@ func (m *machine) refused(p *process, err error) {
 	p.refusal = err
 	switch {
 	case errors.Is(err, cluster.ErrRefused) && !m.w.formed: // the test knows why
+	case errors.Is(err, cluster.ErrNoPart) && m.w.dynamic():
+		m.leaving = true
+		end := time.Now().Add(heardWithin)
+		m.stop(func() { m.leave(end, err) })
 	case errors.Is(err, cluster.ErrOldPlace):
 		m.stop(m.restart)
 	case errors.Is(err, cluster.ErrPlaceTaken) && m.spare != nil:

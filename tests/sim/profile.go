@@ -94,6 +94,17 @@ func five(c *Config, r *rand.Rand) {
 	c.Machines, c.MaxDown, c.Racks = 5, 2, []int{0, 3}[r.IntN(2)]
 }
 
+// membership are changes of the ring, and what befalls those who take part in one.
+var membership = []Fault{Join, Join, Join, Decommission, Decommission, Succeed, Weigh, Abort, MovePause, Operators, KillPlanner, KillMover, KillMover}
+
+// comeAndGo has members come and go.
+func comeAndGo(c *Config, r *rand.Rand) {
+	c.Machines, c.Members, c.MaxDown = 6+r.IntN(2), 3+r.IntN(2), 1
+	c.Rare = []Fault{Remove, Remove, Remove, Remove, Join, Join, Join}
+	c.FaultEvery *= 2
+	thin(c)
+}
+
 // profiles are drawn in turn by the seed.
 func profiles() []profile {
 	return []profile{
@@ -189,6 +200,26 @@ func profiles() []profile {
 			}
 			c.Faults = []Fault{Cut, Kill, Restart, Isolate}
 			c.Rare = []Fault{RotLog, RotLog, RotLog, RotManifest, RotManifest, Rot}
+			lossy(c)
+		}},
+		{"members", func(c *Config, r *rand.Rand) {
+			comeAndGo(c, r)
+			c.Faults = slices.Concat(c.Faults, membership, membership)
+			c.Faults = append(c.Faults, Isolate, Kill, Cut)
+		}},
+		{"members and everything", func(c *Config, r *rand.Rand) {
+			comeAndGo(c, r)
+			c.Trouble = Trouble{Drop: 0.005, Duplicate: 0.01, Late: 0.01}
+			c.Faults = slices.Concat(c.Faults, membership, []Fault{Split, OneWay, Isolate, Between, Cut, Slow, Pause, Kill, KillMidTurn, KillMidWrite, Restart, Full, Ahead, Behind})
+			if r.IntN(2) == 0 {
+				c.Storage.Fsync = storage.SyncAlways
+				c.Faults = append(c.Faults, Power, PowerMidWrite)
+			}
+		}},
+		{"members and lost disks", func(c *Config, r *rand.Rand) {
+			comeAndGo(c, r)
+			c.Faults = slices.Concat(c.Faults, membership, []Fault{Cut, Kill, Isolate})
+			c.Rare = append(c.Rare, Restore, Empty, Empty, Replace, Replace, ComeBack, Rot, RotLog, RotManifest)
 			lossy(c)
 		}},
 	}

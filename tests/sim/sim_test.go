@@ -18,7 +18,7 @@ import (
 )
 
 var (
-	seeds    = flag.Int("seeds", 17, "how many seeds to run")
+	seeds    = flag.Int("seeds", 20, "how many seeds to run")
 	fromSeed = flag.Uint64("seed", 1, "the first seed")
 	stride   = flag.Uint64("stride", 1, "from a seed to the next; several processes share seeds so")
 	only     = flag.String("profile", "", "run only seeds of this profile")

@@ -11,6 +11,7 @@ import (
 
 	"kvstore/cluster/coordinator"
 	"kvstore/cluster/membership/membertest"
+	"kvstore/cluster/ring"
 	"kvstore/cluster/version"
 	"kvstore/server/command"
 	"kvstore/storage"
@@ -21,6 +22,7 @@ type Config struct {
 	Seed       uint64
 	Profile    string // for people
 	Machines   int
+	Members    int // how many of them form the ring, where members come and go; 0: all, for good
 	Racks      int // the machines are spread over; 0: each has its own
 	N          int
 	Partitions int
@@ -107,6 +109,9 @@ type World struct {
 	// differing says what level found.
 	differing string
 	replicas  map[string][]int
+	rings     map[ringVersion]uint64 // hashes of all that were adopted
+	newest    *ring.Ring             // of them, where members come and go
+	hunts     []*hunt
 	metrics   map[string]uint64
 	lost      int
 	struck    [faults]int // how often each fault happened
@@ -118,7 +123,13 @@ func newWorld(c Config) *World {
 	w := &World{
 		c: c, rand: rand.New(rand.NewPCG(c.Seed, 1)), loop: newLoop(synctest.Wait), gossip: membertest.NewNetwork(),
 		ops: make(map[string]*coordinator.Op), holders: make(map[string][]int), dots: make(past), stored: make(map[version.Dot]bool), runs: make(map[int][]version.Dot), found: make(map[*coordinator.Call][]version.Dot), began: time.Now(),
-		replicas: make(map[string][]int), metrics: make(map[string]uint64),
+		replicas: make(map[string][]int), metrics: make(map[string]uint64), rings: make(map[ringVersion]uint64),
+	}
+	if w.dynamic() {
+		w.loop.settle = func() {
+			synctest.Wait()
+			w.observe()
+		}
 	}
 	w.net = newNetwork(w.loop, c.Seed)
 	w.net.fail = w.fail
@@ -130,6 +141,7 @@ func newWorld(c Config) *World {
 	for i := range c.Machines {
 		m := &machine{w: w, index: i, rand: rand.New(rand.NewPCG(c.Seed, 1000+uint64(i)))}
 		m.disk = newDisk()
+		m.out = w.dynamic() && i >= c.Members
 		if c.Skew > 0 {
 			m.skew = time.Duration(w.rand.Int64N(int64(2*c.Skew))) - c.Skew
 			m.right = m.skew
@@ -195,7 +207,9 @@ func (w *World) pass(d time.Duration) {
 // form starts all machines and waits until they are one connected ring.
 func (w *World) form() bool {
 	for _, m := range w.machines {
-		m.start()
+		if !m.out {
+			m.start()
+		}
 	}
 	w.formed = w.together("to form")
 	return w.formed
@@ -215,12 +229,15 @@ func (w *World) together(what string) bool {
 // whole reports whether all machines are members and connected with each other.
 func (w *World) whole() bool {
 	for _, m := range w.machines {
+		if m.out {
+			continue
+		}
 		node := m.up()
-		if node == nil || len(node.Ring().Members) != len(w.machines) {
+		if node == nil || len(node.Ring().Members) != w.inside() {
 			return false
 		}
-		for other := range w.machines {
-			if !w.connected(m.index, other) {
+		for other, o := range w.machines {
+			if !o.out && !w.connected(m.index, other) {
 				return false
 			}
 		}
@@ -274,10 +291,13 @@ func (w *World) settle() bool {
 			w.net.Unblock(a.index, b.index)
 		}
 		a.mend()
-		a.start()
+		if !a.out {
+			a.start()
+		}
 	}
 	w.pass(time.Until(w.apart))
 	return w.run(time.Minute, "every request to end", func() bool { return w.outstanding() == 0 }) &&
+		w.quiet() &&
 		w.together("to be whole again") &&
 		w.handedOff()
 }
@@ -322,7 +342,7 @@ func (w *World) unsettled() (n int) {
 func (w *World) readAll() bool {
 	reader := w.clients[0]
 	for _, k := range (&Result{History: w.history}).keys() {
-		op := reader.submit(w.machines[w.rand.IntN(len(w.machines))], "get", k, coordinator.Levels{R: coordinator.All, Mode: coordinator.Strict})
+		op := reader.submit(w.anyUp(w.rand.Uint64()), "get", k, coordinator.Levels{R: coordinator.All, Mode: coordinator.Strict})
 		if !w.run(time.Minute, "a last read", func() bool { return op.Return != 0 }) {
 			return false
 		}
@@ -341,6 +361,10 @@ func (w *World) collect() (disks []map[string][]byte) {
 	}
 	stopped := 0
 	for _, m := range w.machines {
+		if m.out {
+			stopped++
+			continue
+		}
 		w.count(m)
 		m.stop(func() { stopped++ })
 	}

@@ -1,0 +1,102 @@
+package sim
+
+import (
+	"fmt"
+	"slices"
+	"time"
+
+	"kvstore/cluster/ring"
+)
+
+// version names a ring.
+type ringVersion struct {
+	generation uint64
+	epoch      ring.Epoch
+}
+
+// hunt waits for a transfer at a step, and strikes one of its two machines.
+type hunt struct {
+	step  ring.Step
+	to    bool // who enters, not who leaves
+	until time.Time
+	act   func(m *machine)
+}
+
+// observe looks at the rings that nodes have adopted since the last event.
+func (w *World) observe() {
+	for _, m := range w.machines {
+		node := m.up()
+		if node == nil {
+			continue
+		}
+		r := node.Ring()
+		if r == m.seen {
+			continue
+		}
+		m.seen = r
+		v := ringVersion{r.Generation, r.Epoch}
+		if hash, known := w.rings[v]; known && hash != r.Hash() {
+			w.fail("ring", "two rings are of generation %d and epoch %d; one is that of %s", r.Generation, r.Epoch, m.name())
+		} else if known {
+			continue
+		}
+		w.rings[v] = r.Hash()
+		if err := CheckRing(r); err != nil && w.formed {
+			w.fail("ring", "epoch %d at %s: %v", r.Epoch, m.name(), err)
+		}
+		if w.newest == nil || r.NewerThan(w.newest) {
+			w.newest = r
+			w.hunted()
+		}
+	}
+}
+
+// CheckRing: as long as there are N members to hold it, a partition has N distinct
+// holders; and of its transfers one at most is under way.
+func CheckRing(r *ring.Ring) error {
+	able := 0
+	for i := range r.Members {
+		if m := &r.Members[i]; m.State == ring.Active && m.Weight > 0 {
+			able++
+		}
+	}
+	for p := range ring.Partition(r.Q) {
+		holders := slices.Clone(r.Replicas(p))
+		slices.Sort(holders)
+		if n := len(slices.Compact(holders)); n < min(able, r.N) && !growing(r, p) {
+			return fmt.Errorf("partition %d has %d holders of %d", p, n, min(able, r.N))
+		}
+	}
+	for i, t := range r.Transfers {
+		if i > 0 && t.Step != ring.Waiting && r.Transfers[i-1].Partition == t.Partition {
+			return fmt.Errorf("two transfers of partition %d are under way", t.Partition)
+		}
+	}
+	return nil
+}
+
+// growing reports whether a partition is to get a replica more: there were too few
+// members when it began.
+func growing(r *ring.Ring, p ring.Partition) bool {
+	return slices.ContainsFunc(r.Transfers, func(t ring.Transfer) bool { return t.Partition == p && t.From == 0 })
+}
+
+// hunted strikes who has come to the step that was waited for.
+func (w *World) hunted() {
+	w.hunts = slices.DeleteFunc(w.hunts, func(h *hunt) bool {
+		if w.ending || time.Now().After(h.until) {
+			return true
+		}
+		for _, t := range w.newest.Transfers {
+			id := t.From
+			if h.to {
+				id = t.To
+			}
+			if m := w.machineOf(id); t.Step == h.step && m != nil {
+				w.loop.after(0, func() { h.act(m) })
+				return true
+			}
+		}
+		return false
+	})
+}
