@@ -231,3 +231,32 @@ func TestAnAppointedCopyIsFilledFromThoseThatLive(t *testing.T) {
 		})
 	}
 }
+
+// The sums of a copy that has left the table, and is still written to and taken from, are
+// made anew as well: who takes its place waits for them.
+func TestAPartnersSumsAreMadeAnew(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, _, _, _, _ := outsider(t)
+		r, _, err := ring.Replan(w.ring, ring.Weight{ID: 1, W: 0.25})
+		if err != nil || len(r.Transfers) == 0 || r.Transfers[0].From != 1 {
+			t.Fatalf("%v, %v", r.Transfers, err)
+		}
+		moved := r.Transfers[0]
+		for _, step := range []func(*ring.Ring, ring.NodeID, []ring.Partition) (*ring.Ring, error){ring.Begin, ring.Switch} {
+			if r, err = step(r, moved.To, []ring.Partition{moved.Partition}); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if w.ring = r; !isPartner(r, moved.Partition, 1) || r.Holds(moved.Partition, 1) {
+			t.Fatal("it is no partner")
+		}
+		n := w.nodes[0]
+		l := leavesOf(partitions, moved.Partition)
+		n.engine.inexact[l.lo] = true
+		n.keeper.Start()
+		time.Sleep(time.Minute)
+		if n.keeper.stateOf(r, moved.Partition).flags&flagInexact != 0 {
+			t.Error("its sums are not made anew")
+		}
+	})
+}

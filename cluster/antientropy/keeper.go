@@ -256,7 +256,7 @@ func (k *Keeper) runRebuild() {
 		k.mu.Unlock()
 		if r := k.o.Ring(); r != nil {
 			for p := range r.Q {
-				if l := leavesOf(r.Q, ring.Partition(p)); r.Holds(ring.Partition(p), k.o.Self) && !k.o.Store.Exact(l.lo, l.hi) {
+				if l := leavesOf(r.Q, ring.Partition(p)); concerns(r, ring.Partition(p), k.o.Self) && !k.o.Store.Exact(l.lo, l.hi) {
 					pending = append(pending, l)
 				}
 			}

@@ -141,7 +141,7 @@ func (k *Keeper) at(n ring.Partition) partition {
 
 // stateOf is how a partition stands here.
 func (k *Keeper) stateOf(r *ring.Ring, n ring.Partition) state {
-	if int(n) >= r.Q || !r.Holds(n, k.o.Self) && !isPartner(r, n, k.o.Self) {
+	if int(n) >= r.Q || !concerns(r, n, k.o.Self) {
 		return state{flags: flagStranger}
 	}
 	p := k.at(n)
@@ -157,6 +157,11 @@ func (k *Keeper) stateOf(r *ring.Ring, n ring.Partition) state {
 		}
 	}
 	return s
+}
+
+// concerns reports whether a node gets a partition's writes.
+func concerns(r *ring.Ring, n ring.Partition, id ring.NodeID) bool {
+	return r.Holds(n, id) || isPartner(r, n, id)
 }
 
 // isPartner reports whether a node gets a partition's writes beside a replica.

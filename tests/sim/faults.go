@@ -281,6 +281,9 @@ const onlyOne = 3 * time.Second
 // which there might be only one copy left. A loss of power takes the last second,
 // a loss beyond that lasts until all replicas are seen to be level.
 func (w *World) mayLose(m *machine, much bool) bool {
+	if much && w.dynamic() && w.voters() < 3 {
+		return false // the loss of one vote would be that of the majority
+	}
 	if !much && w.c.Storage.Fsync == storage.SyncAlways {
 		return true
 	}

@@ -27,6 +27,9 @@ func (w *World) inside() (n int) {
 	return n
 }
 
+// voters counts the members that have a vote.
+func (w *World) voters() int { return len(w.newest.Voters()) }
+
 // machineOf returns the machine of a node, nil when it is nobody's any more.
 func (w *World) machineOf(id ring.NodeID) *machine {
 	at := slices.IndexFunc(w.machines, func(m *machine) bool { return m.known == id && id != 0 })

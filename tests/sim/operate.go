@@ -155,7 +155,7 @@ func (w *World) killPlanner(s Strike, m, at *machine) {
 
 // remove kills a machine for good, and has it declared dead.
 func (w *World) remove(s Strike, m *machine) {
-	if m.out || m.process == nil || w.down() >= w.c.MaxDown || w.inside() <= w.c.N || !w.mayLose(m, true) || w.newest.Member(m.known) == nil {
+	if m.out || m.process == nil || w.down() >= w.c.MaxDown || w.voters() <= w.c.N || !w.mayLose(m, true) || w.newest.Member(m.known) == nil {
 		return
 	}
 	w.note("fault: %s is dead for good", m.name())
