@@ -108,7 +108,8 @@ func (p *equalPair) compare(t *testing.T, differing int64) (bytes, reads int64) 
 	}
 	soon(t, "the comparison", func() bool { return !n.LastRepair().Ended.IsZero() })
 	j := n.LastRepair()
-	if !j.Complete || j.Incomplete != 0 || j.Differing != differing {
+	// A round of the other node's own may be the first to meet one of them.
+	if !j.Complete || j.Incomplete != 0 || j.Differing > differing || (j.Differing == 0) != (differing == 0) {
 		t.Fatalf("the comparison ended with %+v", j)
 	}
 	return j.Moved, p.looks() - before
@@ -140,6 +141,12 @@ func TestEqualReplicasAreComparedWithoutTheirData(t *testing.T) {
 			}
 		}
 		bytes, reads = p.compare(t, differing)
+		for d := range differing {
+			name := fmt.Appendf(nil, "new:%d", d)
+			if _, found, err := p.nodes[0].db.Get(nil, key.AppendUser(nil, uint64(ring.TokenOf(0, name)), 0, name)); err != nil || !found {
+				t.Errorf("%s is still missing: %v", name, err)
+			}
+		}
 		t.Logf("%d keys, %d of them missing at one: %d bytes, %d looks at blocks", keys, differing, bytes, reads)
 		mended[i] = bytes
 	}
