@@ -78,6 +78,7 @@ func (n *Node) adopt(r *ring.Ring) error {
 	n.wakeKeeper() // it tells gossip
 	n.planned.follow(r, n.id.Node)
 	n.moves.Wake()
+	n.entropy.Appointed()
 	return nil
 }
 

@@ -39,8 +39,8 @@ func (n *Node) TransferMetrics() *transfer.Metrics { return &n.moves.Metrics }
 // SetTransferRate changes how fast partitions move.
 func (n *Node) SetTransferRate(rate int64) { n.entropy.SetMoveRate(rate) }
 
-// appoint has the copies filled that a ring which is about to be adopted gives this
-// node in the place of one that is dead: nobody reads them before that.
+// appoint has the copies filled that a ring which is about to be adopted gives this node
+// in the place of one that is dead: nobody reads them before that.
 func (n *Node) appoint(before, r *ring.Ring) error {
 	if before == nil {
 		return nil
@@ -52,7 +52,29 @@ func (n *Node) appoint(before, r *ring.Ring) error {
 			ps = append(ps, t.Partition)
 		}
 	}
-	return n.entropy.Appoint(ps)
+	return n.entropy.Appoint(append(ps, n.widowed(before, r)...))
+}
+
+// widowed returns the partitions that a ring leaves to this node because the other one of
+// a transfer is dead, although a reader may have been told there of what only other
+// replicas have now: of a write that was not acknowledged, or by a repair.
+func (n *Node) widowed(before, r *ring.Ring) (ps []ring.Partition) {
+	isDead := func(id ring.NodeID) bool {
+		m := r.Member(id)
+		return m == nil || m.State == ring.Removed
+	}
+	for _, t := range before.Transfers {
+		if t.Step == ring.Waiting || t.From == 0 || t.To == 0 || !r.Holds(t.Partition, n.id.Node) {
+			continue
+		}
+		p := t.Partition
+		entered := t.To == n.id.Node && isDead(t.From) && (t.Step == ring.Copying && !before.Holds(p, t.To) || n.coord.Lags(p))
+		back := t.From == n.id.Node && isDead(t.To) && t.Step == ring.Switched
+		if _, unfilled := r.Unfilled(p); (entered || back) && !unfilled {
+			ps = append(ps, p)
+		}
+	}
+	return ps
 }
 
 // moving reports whether a transfer of a partition is under way.

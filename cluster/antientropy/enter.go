@@ -226,6 +226,13 @@ func (k *Keeper) Appoint(ps []ring.Partition) error {
 	return err
 }
 
+// Appointed says that the ring for which copies were appointed is adopted, if any were.
+func (k *Keeper) Appointed() {
+	if k.Metrics.Filling.Load() > 0 {
+		k.rouse(wakeFill)
+	}
+}
+
 // Fill fills a copy that was appointed, now.
 func (k *Keeper) Fill(ctx context.Context, n ring.Partition, moved func(keys int, bytes int64)) error {
 	if !k.at(n).filling {

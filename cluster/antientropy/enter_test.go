@@ -3,6 +3,7 @@ package antientropy
 import (
 	"bytes"
 	"fmt"
+	"sync"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -257,6 +258,34 @@ func TestAPartnersSumsAreMadeAnew(t *testing.T) {
 		time.Sleep(time.Minute)
 		if n.keeper.stateOf(r, moved.Partition).flags&flagInexact != 0 {
 			t.Error("its sums are not made anew")
+		}
+	})
+}
+
+// A copy that is filled from two sides at once has not taken from two replicas when both
+// took from the same one.
+func TestTwoWhoFillACopyCountEachReplicaOnce(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3)
+		names := w.names(1, 2)
+		w.set(names[0], "v", 0)
+		w.set(names[1], "v", 1)
+		k := w.nodes[2].keeper
+		if err := k.Appoint([]ring.Partition{1}); err != nil {
+			t.Fatal(err)
+		}
+		w.meet = func(_, to *node, op byte) {
+			if time.Sleep(time.Millisecond); op != opStates && to == w.nodes[1] {
+				to.down.Store(true)
+			}
+		}
+		var both sync.WaitGroup
+		for range 2 {
+			both.Go(func() { _ = k.Fill(t.Context(), 1, func(int, int64) {}) })
+		}
+		both.Wait()
+		if w.nodes[2].answers() {
+			t.Errorf("it answers reads, with %q and %q", w.nodes[2].get(names[0]), w.nodes[2].get(names[1]))
 		}
 	})
 }

@@ -77,9 +77,17 @@ func (k *Keeper) fillingNow() (ps []ring.Partition) {
 func (k *Keeper) fill(ctx context.Context, n ring.Partition) error { return k.fillWith(ctx, n, nil) }
 
 func (k *Keeper) fillWith(ctx context.Context, n ring.Partition, moved func(keys int, bytes int64)) error {
+	end, err := k.beginFill(ctx, n)
+	if err != nil {
+		return err
+	}
+	defer end()
 	r := k.o.Ring()
-	if r == nil || !r.Holds(n, k.o.Self) {
+	switch {
+	case r == nil || !r.Holds(n, k.o.Self):
 		return errStranger
+	case !k.at(n).filling:
+		return nil // another has done it
 	}
 	states, failure := k.fillStates(ctx, r, n)
 	need := k.needed(r, n)
@@ -117,6 +125,32 @@ func (k *Keeper) fillWith(ctx context.Context, n ring.Partition, moved func(keys
 		return fmt.Errorf("taken over from %d of %d replicas: %w", len(got), need, failure)
 	}
 	return k.filled(r, n, horizon)
+}
+
+// beginFill waits until nobody else fills a partition: what was taken from is counted, and
+// nobody is to be counted twice.
+func (k *Keeper) beginFill(ctx context.Context, n ring.Partition) (end func(), err error) {
+	for {
+		k.mu.Lock()
+		other, mine := k.fills[n], make(chan struct{})
+		if other == nil {
+			k.fills[n] = mine
+		}
+		k.mu.Unlock()
+		if other == nil {
+			return func() {
+				k.mu.Lock()
+				defer k.mu.Unlock()
+				delete(k.fills, n)
+				close(mine)
+			}, nil
+		}
+		select {
+		case <-other:
+		case <-ctx.Done():
+			return nil, ctx.Err()
+		}
+	}
 }
 
 // fillStates asks the other replicas how they stand, and returns those that can be

@@ -121,9 +121,10 @@ type Keeper struct {
 	collecting sync.Mutex // held while horizons move
 
 	mu     sync.Mutex
-	parts  []partition       // guarded by mu; by number, empty while there is no ring
-	drifts map[leafRange]int // guarded by mu: leaves to be summed anew
-	job    *Job              // guarded by mu: the last repair that was asked for
+	parts  []partition                      // guarded by mu; by number, empty while there is no ring
+	drifts map[leafRange]int                // guarded by mu: leaves to be summed anew
+	job    *Job                             // guarded by mu: the last repair that was asked for
+	fills  map[ring.Partition]chan struct{} // guarded by mu: what is being filled now; closed when that ends
 }
 
 // The goroutines that can be woken.
@@ -159,7 +160,7 @@ func New(o Options) *Keeper {
 	if o.Recheck == 0 {
 		o.Recheck = 250 * time.Millisecond
 	}
-	k := &Keeper{o: o, drifts: make(map[leafRange]int)}
+	k := &Keeper{o: o, drifts: make(map[leafRange]int), fills: make(map[ring.Partition]chan struct{})}
 	k.SetTimes(o.Period, o.Delay)
 	k.pace, k.movePace = newPacer(o.Rate, o.Requests.Busy), newPacer(o.MoveRate, o.Requests.Busy)
 	k.ctx, k.cancel = context.WithCancel(context.Background())

@@ -89,5 +89,11 @@ func (c *Coordinator) CaughtUp(p ring.Partition) {
 	}
 }
 
+// Lags reports whether this node's copy of a partition waits for CaughtUp.
+func (c *Coordinator) Lags(p ring.Partition) bool {
+	v := c.view.Load()
+	return v != nil && int(p) < len(v.states) && v.states[p].lacks.Load()&lacksLatest != 0
+}
+
 // moving reports whether partitions are about to change.
 func (v *view) moving() bool { return len(v.ring.Transfers) > 0 }
