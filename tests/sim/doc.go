@@ -37,6 +37,12 @@
 // clocks are minutes wrong. What a server or its operator does when a node says that
 // it has to end, or does not start and names the mend, is done too (places.go, rot.go).
 //
+// Members come and go (Config.Members, members.go, operate.go): machines join with an
+// empty disk, hand over what they hold and leave, die for good and are declared dead,
+// are replaced and weighed; plans are aborted and paused, two operators plan at once,
+// and who plans, enters or leaves is killed, at a step of a transfer that is waited for
+// (KillMover). When the faults end so do pauses, and everybody who waits is let in.
+//
 // A message that asks to run an operation is never doubled: that it runs at most
 // once is what a connection gives.
 //
@@ -76,6 +82,10 @@
 //     this comes about without reads, within two periods of comparing
 //   - place: who has met a life of a node meets no earlier one, whatever disk is
 //     started in its place; a node has to end only if there is such a disk
+//   - ring: no two rings are of one generation and epoch; a partition has N distinct
+//     holders while there are N members; one of its transfers at most is under way
+//   - ends: within minutes of the last fault nothing moves any more
+//   - left: who has left the ring holds nothing
 //   - stands: every machine comes up again, and everything ends
 //
 // # Replay

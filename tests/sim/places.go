@@ -2,6 +2,7 @@ package sim
 
 import (
 	"errors"
+	"slices"
 	"time"
 
 	"kvstore/cluster"
@@ -75,6 +76,8 @@ func (m *machine) refused(p *process, err error) {
 		m.leaving = true
 		end := time.Now().Add(heardWithin)
 		m.stop(func() { m.leave(end, err) })
+	case errors.Is(err, cluster.ErrRefused) && m.w.clocksApart():
+		m.stop(func() { m.w.loop.after(5*time.Second, m.restart) })
 	case errors.Is(err, cluster.ErrOldPlace):
 		m.stop(m.restart)
 	case errors.Is(err, cluster.ErrPlaceTaken) && m.spare != nil:
@@ -85,6 +88,11 @@ func (m *machine) refused(p *process, err error) {
 	default:
 		m.w.fail("place", "machine %s has to end: %v", m.name(), err)
 	}
+}
+
+// clocksApart reports whether clocks are wrong, which nobody is let in with.
+func (w *World) clocksApart() bool {
+	return time.Now().Before(w.apart) || slices.ContainsFunc(w.machines, func(m *machine) bool { return m.skew != m.right })
 }
 
 // restart starts a machine's process again, unless it is to be down.
