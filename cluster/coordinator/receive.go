@@ -137,7 +137,9 @@ type mergeTask struct {
 
 // acceptReplicate merges an object of another node.
 func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message) {
-	if p := v.ring.PartitionOf(m.Token); v.own[p] < 0 && m.Flags&wire.StandIn == 0 && !v.takes(p) {
+	// Who stands in must be one who may by its own ring, too: a node that leaves, and is about
+	// to end because nothing is left there, is none any more.
+	if p := v.ring.PartitionOf(m.Token); v.own[p] < 0 && !v.takes(p) && (m.Flags&wire.StandIn == 0 || v.fallbackAt(p, v.self) < 0) {
 		c.reject(from, m, c.misplaced(v, m), "")
 		return
 	}

@@ -349,3 +349,31 @@ func TestACopyThatIsFilledAnswersNothing(t *testing.T) {
 		}
 	}
 }
+
+// A node that leaves and holds nothing any more stands in for nobody, though others do not
+// know of it yet: what it kept would end with it.
+func TestWhoIsAboutToEndStandsInForNobody(t *testing.T) {
+	k, list := five(t, Sloppy, "key")
+	last := list[4]
+	r, _, err := ring.Replan(k.ring, ring.Decommission{ID: last.id})
+	for err == nil && len(r.Transfers) > 0 {
+		next, step := r.Transfers[0], ring.Begin
+		switch next.Step {
+		case ring.Copying:
+			step = ring.Switch
+		case ring.Switched:
+			step = ring.Finish
+		}
+		r, err = step(r, next.Driver(), []ring.Partition{next.Partition})
+	}
+	if err != nil {
+		t.Fatal(err)
+	}
+	last.SetRing(r, true)
+	k.gone(list[2], list[3])
+	list[0].run("set", "key", "v")
+	k.deliverAll()
+	if last.holds("key") {
+		t.Error("it has taken what it will lose")
+	}
+}
