@@ -16,6 +16,7 @@ import (
 type gossipEnd struct {
 	*membertest.Transport
 	dead atomic.Bool
+	sent *atomic.Int64 // bytes, by all
 }
 
 var errDead = errors.New("the process is gone")
@@ -24,6 +25,7 @@ func (g *gossipEnd) WriteTo(b []byte, addr string) (time.Time, error) {
 	if g.dead.Load() {
 		return time.Time{}, errDead
 	}
+	g.sent.Add(int64(len(b)))
 	return g.Transport.WriteTo(b, addr)
 }
 
@@ -36,7 +38,24 @@ func (g *gossipEnd) DialTimeout(addr string, timeout time.Duration) (net.Conn, e
 		return nil, err
 	}
 	// The other side may be gone before it takes the stream.
-	return conn, conn.SetDeadline(time.Now().Add(streamLife))
+	return counted{conn, g.sent}, conn.SetDeadline(time.Now().Add(streamLife))
+}
+
+// counted is a stream whose bytes are counted, in both directions.
+type counted struct {
+	net.Conn
+	bytes *atomic.Int64
+}
+
+func (c counted) Write(b []byte) (int, error) {
+	c.bytes.Add(int64(len(b)))
+	return c.Conn.Write(b)
+}
+
+func (c counted) Read(b []byte) (int, error) {
+	n, err := c.Conn.Read(b)
+	c.bytes.Add(int64(n))
+	return n, err
 }
 
 // streamLife bounds an exchange; memberlist sets deadlines of its own later.

@@ -124,7 +124,7 @@ func (m *machine) start() {
 		m.w.fail("stands", "machine %s: %v", m.name(), err)
 		return
 	}
-	p.gossip = &gossipEnd{Transport: end}
+	p.gossip = &gossipEnd{Transport: end, sent: &m.w.gossiped}
 	o := m.options(p)
 	m.w.note("%s starts", m.name())
 	m.w.background.Go(func() {

@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing/synctest"
 	"time"
 
@@ -112,6 +113,7 @@ type World struct {
 	rings     map[ringVersion]uint64 // hashes of all that were adopted
 	newest    *ring.Ring             // of them, where members come and go
 	hunts     []*hunt
+	gossiped  atomic.Int64 // bytes
 	metrics   map[string]uint64
 	lost      int
 	struck    [faults]int // how often each fault happened
