@@ -207,6 +207,11 @@ func (m *Members) Leave(timeout time.Duration) error {
 	if skip {
 		return nil
 	}
+	// The library takes it for granted that the node is known to itself.
+	self := m.Self().NodeID.String()
+	if !slices.ContainsFunc(m.list.Members(), func(n *memberlist.Node) bool { return n.Name == self }) {
+		return nil
+	}
 	if err := m.list.Leave(timeout); err != nil {
 		return fmt.Errorf("leave gossip: %w", err)
 	}

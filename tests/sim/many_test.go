@@ -10,7 +10,7 @@ import (
 )
 
 // Of a hundred, as the proof has it, these tests take over a minute.
-var most = flag.Int("most", 40, "how many machines the largest rings have")
+var most = flag.Int("most", 30, "how many machines the largest rings have")
 
 // many plays a scene on a ring of many machines, with gossip as a server has it.
 func many(t *testing.T, machines, members int, act func(s *scene)) {
@@ -44,7 +44,7 @@ func (s *scene) spread() time.Duration {
 // everybody are printed.
 func TestGossipGrows(t *testing.T) {
 	frugal(t)
-	for _, n := range []int{10, 30, *most} {
+	for _, n := range []int{10, *most} {
 		many(t, n, n, func(s *scene) {
 			s.pass(5 * time.Second)
 			const seconds = 20
@@ -66,7 +66,7 @@ func TestManyMachinesDieAndCome(t *testing.T) {
 	many(t, *most+tenth, *most, func(s *scene) {
 		s.fill()
 		var dead []ring.Change
-		for _, m := range s.machines[tenth:2*tenth] {
+		for _, m := range s.machines[tenth : 2*tenth] {
 			dead = append(dead, ring.Remove{ID: m.known, Lose: true})
 			m.kill()
 			m.wanted = false
@@ -77,7 +77,7 @@ func TestManyMachinesDieAndCome(t *testing.T) {
 				t.Error(err)
 			}
 		})
-		for _, m := range s.machines[tenth:2*tenth] {
+		for _, m := range s.machines[tenth : 2*tenth] {
 			m.depart()
 		}
 		for _, m := range s.machines[*most:] {
