@@ -92,6 +92,7 @@ func (n *Node) giveUpForeign() error {
 				hi = lost.Hi
 			}
 			if bytes.Compare(lo, hi) < 0 {
+				n.coord.Dropped(p)
 				errs = append(errs, n.db.Refilled(lo, hi))
 				n.MarkPartition(p)
 			}

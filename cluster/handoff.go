@@ -441,7 +441,9 @@ func (t *endTask) Apply(s *replica.Scratch) ([]byte, error) {
 			}
 		}
 	}
-	s.Remove = foreign && (s.Found || t.done.Lost)
+	if s.Remove = foreign && (s.Found || t.done.Lost); s.Remove {
+		t.n.coord.Dropped(r.PartitionOf(t.done.Key.Token))
+	}
 	s.Beside = t.n.hints.End(s.Beside, &t.done.Hint, !t.done.Gone)
 	t.counts = true
 	return nil, nil

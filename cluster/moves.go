@@ -212,6 +212,7 @@ func (c copies) Drop(ctx context.Context, r *ring.Ring, p ring.Partition, mark u
 		case n.db.Sum(lo, hi) != mark:
 			return errWritten
 		}
+		n.coord.Dropped(p)
 		return n.db.DropRange(lower, upper)
 	})
 	if err != nil {

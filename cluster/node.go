@@ -175,7 +175,8 @@ func (n *Node) open() error {
 	n.tracker = membership.NewTracker(membership.TrackerOptions{})
 	n.coord = coordinator.New(coordinator.Options{
 		Self: n.id.Node, Incarnation: version.Incarnation(n.id.Incarnation),
-		Clock: n.clock, Replica: n.replica, Transport: foreground{n}, Hints: n.hints, Ops: n.o.Ops,
+		NewIncarnation: func() version.Incarnation { return version.Incarnation(random64()) },
+		Clock:          n.clock, Replica: n.replica, Transport: foreground{n}, Hints: n.hints, Ops: n.o.Ops,
 		Defaults:    n.o.Replication.Levels,
 		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
 		MaxValue: n.o.MaxValue,

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"math/bits"
+	"math/rand/v2"
 	"sync"
 	"sync/atomic"
 	"time"
@@ -29,9 +30,12 @@ type Transport interface {
 type Options struct {
 	Self        ring.NodeID
 	Incarnation version.Incarnation
-	Clock       *hlc.Clock
-	Replica     *replica.Replica
-	Transport   Transport
+	// NewIncarnation returns one that was never used, for events in place of
+	// replicas; nil takes one at random.
+	NewIncarnation func() version.Incarnation
+	Clock          *hlc.Clock
+	Replica        *replica.Replica
+	Transport      Transport
 	// Hints keeps what replicas miss; nil keeps nothing.
 	Hints Hints
 	// Ops are the operations other nodes may ask for, by name.
@@ -93,6 +97,8 @@ type Coordinator struct {
 	// view.
 	unfilled map[ring.Partition]bool // guarded by mu
 
+	standing standing
+
 	writes, reads, forwards, merges, answers sync.Pool
 }
 
@@ -104,6 +110,9 @@ func New(o Options) *Coordinator {
 	}
 	if o.WriteTimeout == 0 {
 		o.WriteTimeout = time.Second
+	}
+	if o.NewIncarnation == nil {
+		o.NewIncarnation = func() version.Incarnation { return version.Incarnation(rand.Uint64()) }
 	}
 	if o.Hints == nil {
 		o.Hints = noHints{}

@@ -19,7 +19,7 @@ func (w *writeOp) event(o *version.Object) error {
 	if err != nil {
 		return err
 	}
-	w.dot = version.Dot{Node: w.c.o.Incarnation, Time: at}
+	w.dot = version.Dot{Node: w.c.incarnation(w.v, w.part), Time: at}
 	dropped := 0
 	switch c.effect {
 	case effectPut:

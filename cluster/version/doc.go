@@ -34,7 +34,8 @@
 //   - An object travels whole. A context never claims an event whose value the
 //     object's history has not held, so a node takes a dot only under the key's
 //     lock, after reading what it has stored. A node that may have lost stored
-//     objects it had sent to others takes a new incarnation before it writes.
+//     objects it had sent to others takes a new incarnation before it writes; so
+//     does one that stood in for others and has dropped what it kept for them.
 //   - A dot is later than everything its event has seen (Update refuses others).
 //     Therefore the newest event of all is a sibling of every merge that has it,
 //     and a merge of values is never nothing.
