@@ -57,7 +57,7 @@ func (d *DB) flush(m *memory) error {
 		}
 	}
 	it := m.table.NewIter()
-	b := builder{db: d, warm: d.flushesWarm()}
+	b := builder{db: d, warm: d.flushesWarm(m.table.Len())}
 	tables, err := b.build(it, d.sieve(s, m.last, false), d.quit)
 	it.Close()
 	if err != nil {
@@ -81,14 +81,18 @@ func (d *DB) flush(m *memory) error {
 }
 
 // flushesWarm reports whether a flush is to leave its blocks in the cache, where it takes half of that at most: what was
-// written last is mostly asked for first, and would be read back block by block. But where tables were not read since the
-// flush before, nobody asks. It is for the flusher.
-func (d *DB) flushesWarm() bool {
+// written last is mostly asked for first, and would be read back block by block. But where tables were hardly read since
+// the flush before, nobody asks: compactions look up an index block now and then, clients at least one block for every few
+// of the records. It is for the flusher.
+func (d *DB) flushesWarm(records int) bool {
 	m := d.cache.Metrics()
 	before := d.lookups
 	d.lookups = m.Hits + m.Misses
-	return d.lookups != before && d.options.MemtableSize <= d.options.CacheSize/2
+	return d.lookups-before > uint64(records)/warmShare && d.options.MemtableSize <= d.options.CacheSize/2
 }
+
+// warmShare is how many records a flush has for each lookup since the one before, at most, to be worth the cache.
+const warmShare = 16
 
 // logAfter returns the number of the log that follows m's.
 func (d *DB) logAfter(m *memory) uint64 {
