@@ -268,17 +268,19 @@ func errorOf(m *wire.Message) error {
 	return &RemoteError{text}
 }
 
-// forwardOp is a client's write under way at another node.
+// forwardOp is a client's write under way at another node. While id is set, all of it is
+// guarded by mu. Who makes id 0, under mu, has it alone from then on: what comes late for
+// that id looks at nothing else, for all of it may be changing for the next use.
 type forwardOp struct {
 	c   *Coordinator
 	mu  sync.Mutex
-	id  uint64 // guarded by mu
+	id  uint64 // guarded by mu, always
 	to  ring.NodeID
 	req *Request
 	msg wire.Message // what it sends; here, because it would escape to the heap
 
 	way  route
-	wait bool   // guarded by mu: it was refused, and waits for a ring
+	wait bool   // it was refused, and waits for a ring
 	key  []byte // for another replica, with args: nil when there is none
 	args [][]byte
 	mem  []byte // behind both
@@ -438,7 +440,7 @@ func (f *forwardOp) misplaced(id uint64) bool {
 // goOn brings a write that waited for a ring to its soft primary.
 func (f *forwardOp) goOn(id uint64) {
 	f.mu.Lock()
-	waits := f.wait
+	waits := f.id == id && f.wait
 	f.mu.Unlock()
 	if !waits || !f.take(id) {
 		return
@@ -457,11 +459,12 @@ func (f *forwardOp) wake(id uint64, why alarm) {
 	}
 	if why == alarmSilent {
 		f.mu.Lock()
-		to, waits, deadline := f.to, f.id == id && !f.wait, f.way.deadline
-		f.mu.Unlock()
-		if !waits {
+		if f.id != id || f.wait {
+			f.mu.Unlock()
 			return
 		}
+		to, deadline := f.to, f.way.deadline
+		f.mu.Unlock()
 		if f.c.timedOut(to) < mute {
 			// As long as it lasts: few clients make few requests, and all of them
 			// may be waiting for that node.
