@@ -1,9 +1,11 @@
 package cluster
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
+	"slices"
 	"time"
 
 	"kvstore/cluster/consensus"
@@ -14,8 +16,11 @@ import (
 
 // found makes a ring of this node alone.
 func (n *Node) found() error {
+	if perDC := n.o.Replication.PerDC; len(perDC) > 0 && !slices.ContainsFunc(perDC, func(d ring.DCReplicas) bool { return d.DC == n.o.DC }) {
+		return fmt.Errorf("found a cluster: data centre %s, which the node is in, gets no replicas by %s; set node.dc or replication.per_dc", n.o.DC, ring.ReplicationText(0, perDC))
+	}
 	r, _, err := ring.Build(nil, []ring.Member{n.member()}, ring.Options{
-		ClusterID: random64(), ClusterName: n.o.ClusterName, Partitions: n.o.Partitions, N: n.o.Replication.N,
+		ClusterID: random64(), ClusterName: n.o.ClusterName, Partitions: n.o.Partitions, N: n.o.Replication.N, PerDC: n.o.Replication.PerDC,
 	})
 	if err != nil {
 		return fmt.Errorf("found a cluster: %w", err)
@@ -66,6 +71,7 @@ func (n *Node) adopt(r *ring.Ring) error {
 		}
 	}
 	n.followLives(before, r)
+	n.noteReplication(before, r)
 	n.rpc.SetPeers(n.peersOf(r))
 	n.thaw(r)
 	for i := range r.Members {
@@ -80,6 +86,20 @@ func (n *Node) adopt(r *ring.Ring) error {
 	n.moves.Wake()
 	n.entropy.Appointed()
 	return nil
+}
+
+// noteReplication says so where the ring asks for other replicas than this node is
+// configured for: once for each number that the ring has had.
+func (n *Node) noteReplication(before, r *ring.Ring) {
+	if before != nil && before.N == r.N && slices.Equal(before.PerDC, r.PerDC) {
+		return
+	}
+	own := slices.SortedFunc(slices.Values(n.o.Replication.PerDC), func(a, b ring.DCReplicas) int { return cmp.Compare(a.DC, b.DC) })
+	if n.o.Replication.N == r.N && slices.Equal(own, r.PerDC) {
+		return
+	}
+	n.log.Warn().Str("configured", ring.ReplicationText(n.o.Replication.N, own)).Str("ring", ring.ReplicationText(r.N, r.PerDC)).
+		Msg("the ring's number of replicas is another than replication.n or replication.per_dc here, and holds: set these to it, or change the ring's with kvstore cluster replication")
 }
 
 // giveUp has the process end, with the first reason that is given.

@@ -28,6 +28,7 @@ type flock struct {
 	nodes []*Node           // guarded by mu: those that clients use
 	acked map[string]string // guarded by mu
 	all   int               // nodes ever opened
+	dcs   []string          // data centres of nodes, in turn; none for one
 
 	next   [4]int // by client: its next write
 	writes atomic.Int64
@@ -56,6 +57,9 @@ func (f *flock) add() *Node {
 		Gossip: "127.0.0.1:0", RPC: "127.0.0.1:0", Client: fmt.Sprintf("127.0.0.1:%d", f.all), Partitions: 16, BootID: "boot", Logger: zerolog.Nop(),
 		Replication: Replication{N: 3, WriteTimeout: 5 * time.Second, ReadTimeout: 5 * time.Second},
 		Ops:         map[string]*coordinator.Op{"set": f.set, "get": f.get},
+	}
+	if len(f.dcs) > 0 {
+		o.DC = f.dcs[f.all%len(f.dcs)]
 	}
 	if len(f.nodes) > 0 {
 		o.Join = []string{f.nodes[0].gossip.Self().Gossip}
@@ -180,7 +184,7 @@ func (f *flock) unrest(members int) string {
 			if n.leftOver(r, p) {
 				return fmt.Sprintf("%s has partition %d", n.o.Name, p)
 			}
-			if len(r.Replicas(p)) != min(members, 3) {
+			if len(r.Replicas(p)) != min(members, r.N) {
 				return fmt.Sprintf("partition %d has %d replicas", p, len(r.Replicas(p)))
 			}
 		}

@@ -191,6 +191,7 @@ func (n *Node) open() error {
 	if known != nil {
 		n.ring.Store(known)
 		n.coord.SetRing(known, false)
+		n.noteReplication(nil, known)
 		if emptied {
 			n.replica.MarkHoldsData()
 		}
@@ -472,8 +473,13 @@ func (n *Node) SetReplication(l coordinator.Levels) { n.coord.SetDefaults(l.Or(n
 // SetTimeouts changes the time of requests that name none.
 func (n *Node) SetTimeouts(read, write time.Duration) { n.coord.SetTimeouts(read, write) }
 
-// Replication returns N and the levels of requests that name none.
-func (n *Node) Replication() (int, coordinator.Levels) { return n.o.Replication.N, n.coord.Defaults() }
+// Replication returns N, the ring's once there is one, and the levels of requests that name none.
+func (n *Node) Replication() (int, coordinator.Levels) {
+	if r := n.ring.Load(); r != nil {
+		return r.N, n.coord.Defaults()
+	}
+	return n.o.Replication.N, n.coord.Defaults()
+}
 
 // Storage returns the engine's figures.
 func (n *Node) Storage() storage.Metrics { return n.db.Metrics() }

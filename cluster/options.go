@@ -84,8 +84,12 @@ type (
 )
 
 // Replication says how many copies there are and how many must answer.
+//
+// N and PerDC are those of a cluster that this node founds; the ring of one that is there
+// has its own.
 type Replication struct {
-	N                         int
+	N                         int // with PerDC their sum, or 0
+	PerDC                     []ring.DCReplicas
 	Levels                    coordinator.Levels
 	ReadTimeout, WriteTimeout time.Duration
 }
@@ -139,6 +143,11 @@ func (o *Options) ensureDefaults() {
 		o.ClusterName = "kvstore"
 	}
 	r := &o.Replication
+	if r.N == 0 {
+		for _, dc := range r.PerDC {
+			r.N += dc.N
+		}
+	}
 	if r.N == 0 {
 		r.N = ring.DefaultN
 	}

@@ -13,6 +13,12 @@ const MaxReplicas = 7
 // replication.r, or a number in decimal.
 type Level string
 
+// DCReplicas is how many copies of each key a data centre has.
+type DCReplicas struct {
+	DC string
+	N  int
+}
+
 // Config is every setting of one node, checked. The fields are documented by
 // the table in fields.go, under the key of the same name.
 type Config struct {
@@ -41,7 +47,8 @@ type Config struct {
 		Secret            string
 	}
 	Replication struct {
-		N                         int
+		N                         int // with PerDC their sum
+		PerDC                     []DCReplicas
 		R, W                      Level
 		Mode                      string
 		ReadTimeout, WriteTimeout time.Duration

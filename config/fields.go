@@ -137,8 +137,11 @@ func Fields() []Field {
 			at:  func(c *Config) value { return secretKey{&c.Cluster.Secret} }},
 
 		{Key: "replication.n", Default: "3",
-			Doc: "Copies of each key. With fewer nodes than copies every node holds one.",
+			Doc: "Copies of each key. With fewer nodes than copies every node holds one. It counts when a cluster is created; from then on the ring has the number, and kvstore cluster replication changes it.",
 			at:  func(c *Config) value { return whole{p: &c.Replication.N, min: 1, max: MaxReplicas} }},
+		{Key: "replication.per_dc", Default: "",
+			Doc: "Copies of each key in each data centre, in place of replication.n: { east = 3, west = 3 } in the file, east=3,west=3 elsewhere. Data centres that are not named hold nothing. It counts as replication.n does.",
+			at:  func(c *Config) value { return perDC{&c.Replication.PerDC} }},
 		{Key: "replication.r", Default: "quorum", Runtime: true,
 			Doc: "Replicas that must answer a read. R + W > N reads what was written last.",
 			at:  func(c *Config) value { return level{&c.Replication.R} }},

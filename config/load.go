@@ -21,6 +21,7 @@ func Load(sources ...[]Setting) (*Config, error) {
 		}
 	}
 	if len(mistakes) == 0 {
+		c.sumUp()
 		mistakes = c.contradictions()
 	}
 	if err := mistakes.orNil(); err != nil {
@@ -55,6 +56,16 @@ func (f Field) shown(value string) string {
 		return "********"
 	}
 	return value
+}
+
+// sumUp puts the sum of replication.per_dc, if there is any, in the place of replication.n.
+func (c *Config) sumUp() {
+	if len(c.Replication.PerDC) > 0 {
+		c.Replication.N = 0
+	}
+	for _, dc := range c.Replication.PerDC {
+		c.Replication.N += dc.N
+	}
 }
 
 // contradictions checks what no field can check alone.

@@ -99,6 +99,10 @@ func TestMistakes(t *testing.T) {
 			want: `cluster.secret = ******** (--cluster.secret): not base64; allowed: 16, 24 or 32 bytes in base64, the same on every node (openssl rand -base64 32), or empty`},
 		{name: "level above n", args: []string{"--replication.w=3", "--replication.n=2"},
 			want: `replication.w = "3" (--replication.w): more than the 2 copies there are; allowed: up to replication.n = 2`},
+		{name: "copies per data centre without a number", args: []string{"--replication.per_dc=east"},
+			want: `replication.per_dc = "east" (--replication.per_dc): "east" is not DC=N; allowed: a number from 1 to 7 for each data centre, 16 in all, or nothing`},
+		{name: "a data centre without copies", file: "[replication]\nper_dc = { east = 3, west = 0 }",
+			want: `replication.per_dc = "east=3,west=0" (kvstore.toml:2): "west=0": not a number from 1 to 7; allowed: a number from 1 to 7 for each data centre, 16 in all, or nothing`},
 		{name: "half of TLS", args: []string{"--server.tls_key=k.pem"},
 			want: `server.tls_cert = "" (default): server.tls_cert and server.tls_key go together; allowed: both or neither`},
 		{name: "one address twice", args: []string{"--admin.listen=127.0.0.1:7946"},
@@ -205,5 +209,36 @@ func TestReadFileErrors(t *testing.T) {
 	}
 	if _, err := ReadFile(huge); err == nil || !strings.Contains(err.Error(), "larger than 1MiB") {
 		t.Errorf("a huge file: %v", err)
+	}
+}
+
+// Copies per data centre are a table in the file and a list elsewhere, and replication.n
+// is their sum.
+func TestCopiesPerDataCentre(t *testing.T) {
+	for name, load := range map[string]func() (*Config, error){
+		"inline table": func() (*Config, error) {
+			return load("[replication]\nn = 3\nper_dc = { west = 2, east = 3 }", nil, nil)
+		},
+		"table": func() (*Config, error) { return load("[replication.per_dc]\nwest = 2\neast = 3", nil, nil) },
+		"text":  func() (*Config, error) { return load("[replication]\nper_dc = \"west=2,east=3\"", nil, nil) },
+		"flag":  func() (*Config, error) { return load("", nil, []string{"--replication.per_dc=west=2, east=3"}) },
+	} {
+		c, err := load()
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+			continue
+		}
+		if c.Replication.N != 5 || c.Text("replication.per_dc") != "east=3,west=2" {
+			t.Errorf("%s: %d, %s", name, c.Replication.N, c.Text("replication.per_dc"))
+		}
+		settings, err := FromTOML("again", File(c))
+		if err != nil {
+			t.Errorf("%s: %v", name, err)
+		} else if again, err := Load(settings); err != nil || again.Text("replication.per_dc") != "east=3,west=2" || again.Replication.N != 5 {
+			t.Errorf("%s: read again: %v", name, err)
+		}
+	}
+	if c, err := load("[replication]\nper_dc = {}", nil, nil); err != nil || c.Replication.N != 3 || len(c.Replication.PerDC) != 0 {
+		t.Errorf("none: %v", err)
 	}
 }

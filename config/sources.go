@@ -63,6 +63,9 @@ func FromTOML(name, text string) ([]Setting, error) {
 		for key, v := range keys {
 			key = table + "." + key
 			s := Setting{Key: key, Origin: place(name, text, key)}
+			if f, known := lookup(key); known && f.isTable() {
+				v = pairs(v)
+			}
 			if s.Value, ok = scalar(v); ok {
 				settings = append(settings, s)
 			} else {
@@ -82,6 +85,30 @@ func misshapen(s Setting) *Error {
 		return unknownKey(s.Key, s.Origin)
 	}
 	return &Error{Key: s.Key, Origin: s.Origin, Problem: "a table or a mixed list in place of one value", Allowed: f.Allowed()}
+}
+
+// isTable reports whether the file has a table of numbers in the field's place.
+func (f Field) isTable() bool {
+	_, is := f.at(new(Config)).(perDC)
+	return is
+}
+
+// pairs is a table as name=value with commas between; anything else stays what it is.
+func pairs(v any) any {
+	table, ok := v.(map[string]any)
+	if !ok {
+		return v
+	}
+	var items []string
+	for name, n := range table {
+		text, ok := scalar(n)
+		if !ok {
+			return v
+		}
+		items = append(items, name+"="+text)
+	}
+	slices.Sort(items)
+	return strings.Join(items, ",")
 }
 
 // scalar is a TOML value as the text of a flag.

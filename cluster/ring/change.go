@@ -75,7 +75,8 @@ func (c Decommission) apply(d *draft) error {
 	}
 	held := m.holds()
 	m.State = Leaving
-	return d.checkLeft(held, m, "decommission "+m.title())
+	d.checkLeft(held, m.DC, "decommission "+m.title())
+	return nil
 }
 
 func (c Weight) apply(d *draft) error {
@@ -88,26 +89,79 @@ func (c Weight) apply(d *draft) error {
 	if err := m.validate(); err != nil {
 		return err
 	}
-	return d.checkLeft(held && !m.holds(), m, fmt.Sprintf("weight %s 0", m.title()))
+	d.checkLeft(held && !m.holds(), m.DC, fmt.Sprintf("weight %s 0", m.title()))
+	return nil
 }
 
-// checkLeft refuses what leaves fewer members than replicas are asked for, when
-// m, which held some, is to hold none any more.
-func (d *draft) checkLeft(less bool, m *Member, what string) error {
-	left, n, where := 0, d.N, ""
-	if len(d.PerDC) > 0 {
-		n, where = d.replicasIn(m.DC), " in data centre "+m.DC
+// checkLeft refuses, in the end, what leaves fewer members than replicas are asked for,
+// when one of a data centre, which held some, is to hold none any more.
+func (d *draft) checkLeft(less bool, dc, what string) {
+	if !less {
+		return
 	}
+	d.checks = append(d.checks, func() error {
+		n, where := d.N, ""
+		if len(d.PerDC) > 0 {
+			n, where = d.replicasIn(dc), " in data centre "+dc
+		} else {
+			dc = ""
+		}
+		left := d.holders(dc)
+		if left >= n {
+			return nil
+		}
+		how := d.replicationWith(dc, left)
+		if how != "" {
+			how = ", or ask for fewer replicas: kvstore cluster replication " + how
+		}
+		return fmt.Errorf("%s: %s would be left%s for %d replicas; add a node%s first%s", what, plural(left, "member"), where, n, where, how)
+	})
+}
+
+// holders counts the members that are to hold partitions, those of one data centre or,
+// if that is empty, all.
+func (d *draft) holders(dc string) (n int) {
 	for i := range d.Members {
-		if other := &d.Members[i]; other.holds() && (len(d.PerDC) == 0 || other.DC == m.DC) {
-			left++
+		if m := &d.Members[i]; m.holds() && (dc == "" || m.DC == dc) {
+			n++
 		}
 	}
-	if !less || left >= n {
-		return nil
+	return n
+}
+
+// replicationWith is what would be asked for, as ReplicationText has it, with n replicas
+// in a data centre, or in all; empty if that is none at all.
+func (d *draft) replicationWith(dc string, n int) string {
+	perDC := slices.Clone(d.PerDC)
+	if len(perDC) == 0 {
+		if n == 0 {
+			return ""
+		}
+		return ReplicationText(n, nil)
 	}
-	return fmt.Errorf("%s: %s would be left%s for %d replicas; add a node%s first, or lower the number of replicas from %d to %d",
-		what, plural(left, "member"), where, n, where, n, left)
+	for i := range perDC {
+		if perDC[i].DC == dc {
+			perDC[i].N = n
+		}
+	}
+	perDC = slices.DeleteFunc(perDC, func(c DCReplicas) bool { return c.N == 0 })
+	if len(perDC) == 0 {
+		return ""
+	}
+	return ReplicationText(0, perDC)
+}
+
+// ReplicationText writes how many replicas are asked for, as kvstore cluster replication
+// takes it: "3" or "east=3,west=3".
+func ReplicationText(n int, perDC []DCReplicas) string {
+	if len(perDC) == 0 {
+		return fmt.Sprint(n)
+	}
+	var parts []string
+	for _, dc := range perDC {
+		parts = append(parts, fmt.Sprintf("%s=%d", dc.DC, dc.N))
+	}
+	return strings.Join(parts, ",")
 }
 
 // replicasIn returns how many replicas of each partition a data centre is to have
@@ -244,7 +298,42 @@ func (c Replication) apply(d *draft) error {
 	if err := checkPerDC(n, perDC); err != nil {
 		return err
 	}
+	before := &Ring{N: d.N, PerDC: d.PerDC}
 	d.N, d.PerDC = n, perDC
+	d.checks = append(d.checks, func() error { return d.checkAsked(before) })
+	return nil
+}
+
+// checkAsked refuses to ask for more replicas than before where there are no members for
+// them. Fewer than before may still be more than there are members for.
+func (d *draft) checkAsked(before *Ring) error {
+	text := "replication " + ReplicationText(d.N, d.PerDC)
+	if len(d.PerDC) == 0 {
+		if have := d.holders(""); d.N > have && d.N > before.N {
+			return fmt.Errorf("%s: %s could hold a replica; add nodes first, or ask for %d at most", text, plural(have, "member"), have)
+		}
+		return nil
+	}
+	var dcs []string
+	for i := range d.Members {
+		if dc := d.Members[i].DC; !slices.Contains(dcs, dc) {
+			dcs = append(dcs, dc)
+		}
+	}
+	slices.Sort(dcs)
+	for _, c := range d.PerDC {
+		have, had := d.holders(c.DC), 0
+		if len(before.PerDC) > 0 {
+			had = before.replicasIn(c.DC)
+		}
+		switch {
+		case c.N <= have || c.N <= had:
+		case !slices.Contains(dcs, c.DC):
+			return fmt.Errorf("%s: no member is in data centre %s; the data centres are %s", text, c.DC, strings.Join(dcs, ", "))
+		default:
+			return fmt.Errorf("%s: in data centre %s %s could hold a replica; add nodes there first, or ask for %d at most", text, c.DC, plural(have, "member"), have)
+		}
+	}
 	return nil
 }
 

@@ -41,10 +41,11 @@ func TestRefusals(t *testing.T) {
 		{"no id", join(three, Member{Name: "x", Weight: 1}), `member "x" has no id`},
 		{"partitions", three.CheckPartitions(512), "the cluster has 256 partitions and the node is configured for 512; their number never changes: set it to 256"},
 		{"stranger", three.Refusal(77, "box"), "box is no member of the cluster; it has to join first"},
-		{"below n", change(three, Decommission{ID: 3}), "decommission n3: 2 members would be left for 3 replicas; add a node first, or lower the number of replicas from 3 to 2"},
-		{"below n by weight", change(three, Weight{ID: 3, W: 0}), "weight n3 0: 2 members would be left for 3 replicas; add a node first, or lower the number of replicas from 3 to 2"},
-		{"below n in order", change(three, Decommission{ID: 3}, Replication{N: 2}), "2 members would be left"},
-		{"below n in a DC", change(dcs, Decommission{ID: 3}), "decommission n3: 2 members would be left in data centre east for 3 replicas; add a node in data centre east first, or lower the number of replicas from 3 to 2"},
+		{"below n", change(three, Decommission{ID: 3}), "decommission n3: 2 members would be left for 3 replicas; add a node first, or ask for fewer replicas: kvstore cluster replication 2"},
+		{"below n by weight", change(three, Weight{ID: 3, W: 0}), "weight n3 0: 2 members would be left for 3 replicas; add a node first, or ask for fewer replicas: kvstore cluster replication 2"},
+		{"below n, both", change(three, Decommission{ID: 3}, Decommission{ID: 2}), "decommission n3: 1 member would be left for 3 replicas"},
+		{"below n still", change(three, Decommission{ID: 3}, Decommission{ID: 2}, Replication{N: 2}), "kvstore cluster replication 1"},
+		{"below n in a DC", change(dcs, Decommission{ID: 3}), "decommission n3: 2 members would be left in data centre east for 3 replicas; add a node in data centre east first, or ask for fewer replicas: kvstore cluster replication east=2,west=3"},
 		{"last holder", change(two, Remove{ID: 2}), "remove n2: nobody else has partitions 0, 1, 4; bring it back, decommission it so that they move, or lose them with --lose"},
 		{"stranger leaves", change(three, Decommission{ID: 77}), "decommission: node 000000000000004d is no member of the cluster"},
 		{"the dead leaves", change(dead, Decommission{ID: 4}), "decommission: n4 was removed from the cluster as dead"},
@@ -58,7 +59,10 @@ func TestRefusals(t *testing.T) {
 		{"DC twice", change(dcs, Replication{PerDC: []DCReplicas{{"a", 1}, {"a", 2}}}), `replicas of data centre "a" are named twice`},
 		{"DC of none", change(dcs, Replication{PerDC: []DCReplicas{{"a", 0}, {"b", 2}}}), "at least 1; leave out"},
 		{"DCs do not add up", change(dcs, Replication{N: 3, PerDC: []DCReplicas{{"east", 1}, {"west", 1}}}), "3 replicas: those of the data centres add up to 2"},
-		{"no such DC", change(dcs, Replication{PerDC: []DCReplicas{{"north", 1}}}), "no member could hold partitions"},
+		{"no such DC", change(dcs, Replication{PerDC: []DCReplicas{{"north", 1}}}), "replication north=1: no member is in data centre north; the data centres are east, west"},
+		{"more than the DC has", change(dcs, Replication{PerDC: []DCReplicas{{"east", 4}, {"west", 2}}}), "replication east=4,west=2: in data centre east 3 members could hold a replica; add nodes there first, or ask for 3 at most"},
+		{"more than there are", change(three, Replication{N: 4}), "replication 4: 3 members could hold a replica; add nodes first, or ask for 3 at most"},
+		{"more than there will be", change(four, Replication{N: 4}, Weight{ID: 4, W: 0}), "replication 4: 3 members could hold a replica"},
 		{"stale", change(planned, AsOf{four.Epoch}, Commit{}), "the ring has changed meanwhile: the plan is of epoch 1, and at epoch 2 something else was planned; look at the new plan and commit that"},
 		{"all removed", change(two, Remove{1, true}, Remove{2, true}, Remove{3, true}), "no member could hold partitions"},
 	}
@@ -66,6 +70,26 @@ func TestRefusals(t *testing.T) {
 		if test.err == nil || !strings.Contains(test.err.Error(), test.want) || strings.Contains(test.err.Error(), "\n") {
 			t.Errorf("%s: %v", test.name, test.err)
 		}
+	}
+}
+
+// What changes lead to counts, in whatever order they are given.
+func TestChangesCountTogether(t *testing.T) {
+	three, one := founded(t, 3, Options{}), founded(t, 1, Options{})
+	joining := must(t)(Join(three, cluster(4, 1)[3], false))
+	for name, changes := range map[string][]Change{
+		"fewer replicas, then fewer nodes": {Replication{N: 2}, Decommission{ID: 3}},
+		"fewer nodes, then fewer replicas": {Decommission{ID: 3}, Replication{N: 2}},
+		"more of both":                     {Commit{}, Replication{N: 4}},
+		"more of both, in another order":   {Replication{N: 4}, Commit{}},
+	} {
+		if _, _, err := Replan(joining, changes...); err != nil {
+			t.Errorf("%s: %v", name, err)
+		}
+	}
+	// What was asked for already may be more than there are members for.
+	if _, _, err := Replan(one, Replication{N: 2}); err != nil {
+		t.Errorf("fewer than before: %v", err)
 	}
 }
 

@@ -7,6 +7,8 @@ type draft struct {
 	*Ring
 	lists [][]NodeID
 	heirs []Replace // who is to get whose places
+	// checks are of what all changes together lead to.
+	checks []func() error
 }
 
 // draft returns a copy of r that follows it and may be changed.

@@ -62,10 +62,10 @@ const (
 	MaxMembers = 1024
 	// MaxText bounds each text of a member and the cluster's name.
 	MaxText = 255
-	// MaxWeight and minWeight bound what one member can weigh, so that sums of
-	// weights stay exact enough to compare.
+	// MaxWeight and MinWeight bound what one member can weigh if not 0, so that sums
+	// of weights stay exact enough to compare.
 	MaxWeight = 1e6
-	minWeight = 1e-6
+	MinWeight = 1e-6
 )
 
 // title returns what errors and notes call the member.
@@ -81,8 +81,8 @@ func (m *Member) validate() error {
 	if m.ID == 0 {
 		return fmt.Errorf("member %q has no id", m.Name)
 	}
-	if math.IsNaN(m.Weight) || m.Weight != 0 && (m.Weight < minWeight || m.Weight > MaxWeight) {
-		return fmt.Errorf("member %s: weight %v is neither 0 nor from %v to %v", m.title(), m.Weight, minWeight, MaxWeight)
+	if math.IsNaN(m.Weight) || m.Weight != 0 && (m.Weight < MinWeight || m.Weight > MaxWeight) {
+		return fmt.Errorf("member %s: weight %v is neither 0 nor from %v to %v", m.title(), m.Weight, MinWeight, MaxWeight)
 	}
 	if m.State > Removed {
 		return fmt.Errorf("member %s: unknown state %d", m.title(), m.State)

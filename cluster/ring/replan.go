@@ -32,6 +32,11 @@ func (d *draft) replan(r *Ring, changes []Change) (*Plan, error) {
 			return nil, err
 		}
 	}
+	for _, check := range d.checks {
+		if err := check(); err != nil {
+			return nil, err
+		}
+	}
 	return d.plan(r, d.heirs)
 }
 

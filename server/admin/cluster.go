@@ -36,6 +36,14 @@ type Change struct {
 	Lose         bool          `json:"lose,omitempty"`   // removing may lose what nobody else has
 	Replace      []Replacement `json:"replace,omitempty"`
 	Weight       []NodeWeight  `json:"weight,omitempty"`
+	Replication  *Replication  `json:"replication,omitempty"`
+}
+
+// Replication is how many replicas each partition is to have: N, or so many in each data
+// centre that PerDC names, and none elsewhere.
+type Replication struct {
+	N     int            `json:"n,omitempty"`
+	PerDC map[string]int `json:"per_dc,omitempty"`
 }
 
 // Replacement has one node take the place of another.
@@ -54,6 +62,8 @@ type NodeWeight struct {
 type Plan struct {
 	Epoch     uint64      `json:"epoch"` // of the ring it was made from, for Change.Epoch
 	Changes   bool        `json:"changes"`
+	Before    string      `json:"replication_before"` // replicas asked for: "3" or "east=3,west=3"
+	After     string      `json:"replication_after"`
 	Nodes     []PlanShare `json:"nodes"`
 	Transfers int         `json:"transfers"`
 	Moves     int         `json:"moves"`       // transfers that bring a replica to a node
@@ -100,7 +110,8 @@ type Cluster struct {
 	Epoch      uint64          `json:"epoch"`
 	Planned    uint64          `json:"planned"` // epoch of the last plan
 	Partitions int             `json:"partitions"`
-	Replicas   int             `json:"replicas"` // asked for, of each partition
+	Replicas   int             `json:"replicas"`         // asked for, of each partition
+	PerDC      map[string]int  `json:"per_dc,omitempty"` // of them, by data centre, if they are asked for so
 	Paused     bool            `json:"paused"`
 	Waiting    int             `json:"waiting"` // transfers by step
 	Copying    int             `json:"copying"`

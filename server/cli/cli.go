@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"os"
+	"strconv"
 	"strings"
 
 	"kvstore/config"
@@ -41,7 +42,7 @@ func commands() []subcommand {
 		{"status", "[--json]", "show the nodes as a running node sees them", runStatus},
 		{"ring", "[--partitions] [--json]", "show which node holds what", runRing},
 		{"repair", "[--partition P] [--json]", "compare replicas now, and bring them level", runRepair},
-		{"cluster", "status | plan | commit | abort | decommission NODE | remove NODE | replace OLD NEW | weight NODE W | move-pause | move-resume | recover --force [flags]", "change who is in the cluster and what each node holds", runCluster},
+		{"cluster", "status | plan | commit | abort | decommission NODE | remove NODE | replace OLD NEW | weight NODE W | replication N|DC=N,... | move-pause | move-resume | recover --force [flags]", "change who is in the cluster and what each node holds", runCluster},
 		{"storage", "check | repair | inspect [FILE | DIR] [flags]", "verify, mend or show a directory that no node runs on", runStorage},
 		{"config", "check [--config FILE] [--section.key=value ...]", "check the configuration and show what holds and why", runConfig},
 		{"version", "", "print the version", runVersion},
@@ -107,6 +108,13 @@ func newInvocation(name string) *invocation {
 // parse takes args apart that are flags and nothing else.
 func (v *invocation) parse(s *shell, args []string) error { return v.parseUpTo(s, args, 0) }
 
+// isNumber reports whether an argument is a number, although a minus before it may look
+// like that of a flag.
+func isNumber(arg string) bool {
+	_, err := strconv.ParseFloat(arg, 64)
+	return err == nil
+}
+
 // parseUpTo takes args apart: flags, and up to so many other arguments anywhere among them.
 func (v *invocation) parseUpTo(s *shell, args []string, most int) error {
 	settings, rest, err := config.FromArgs(args)
@@ -115,8 +123,12 @@ func (v *invocation) parseUpTo(s *shell, args []string, most int) error {
 	}
 	v.settings = settings
 	var others []string
-	for err = v.Parse(rest); err == nil && v.NArg() > 0; err = v.Parse(rest) {
+	for err = v.Parse(rest); err == nil && v.NArg() > 0; {
 		others, rest = append(others, v.Arg(0)), v.Args()[1:]
+		for len(rest) > 0 && isNumber(rest[0]) {
+			others, rest = append(others, rest[0]), rest[1:]
+		}
+		err = v.Parse(rest)
 	}
 	if errors.Is(err, flag.ErrHelp) {
 		return errors.Join(err, runHelp(s, []string{v.Name()}))

@@ -14,6 +14,8 @@ import (
 
 	"golang.org/x/sys/unix"
 
+	"kvstore/cluster/ring"
+	"kvstore/config"
 	"kvstore/server/admin"
 )
 
@@ -35,6 +37,7 @@ func clusterVerbs() []clusterVerb {
 		{"remove", "NODE", false, (*clusterCall).commit},
 		{"replace", "OLD NEW", false, (*clusterCall).commit},
 		{"weight", "NODE W", false, (*clusterCall).commit},
+		{"replication", "N|DC=N,...", false, (*clusterCall).commit},
 		{"move-pause", "", false, (*clusterCall).simple},
 		{"move-resume", "", false, (*clusterCall).simple},
 		{"recover", "", false, (*clusterCall).recover},
@@ -61,6 +64,7 @@ func runCluster(s *shell, args []string) error {
 	v.BoolVar(&c.watch, "watch", false, "")
 	v.BoolVar(&c.force, "force", false, "")
 	v.BoolVar(&c.change.Lose, "lose", false, "")
+	v.BoolVar(&c.change.Commit, "joining", false, "")
 	v.Uint64Var(&c.change.Epoch, "epoch", 0, "")
 	v.Func("decommission", "", func(node string) error {
 		c.change.Decommission = append(c.change.Decommission, node)
@@ -85,6 +89,7 @@ func runCluster(s *shell, args []string) error {
 		}
 		return c.weigh(node, w)
 	})
+	v.Func("replication", "", c.replicate)
 	const most = 3
 	if err := v.parseUpTo(s, args, most); err != nil {
 		return err
@@ -136,16 +141,40 @@ func (c *clusterCall) takeNodes(args []string) error {
 		if err := c.weigh(args[0], args[1]); err != nil {
 			return usageError("cluster: " + err.Error())
 		}
+	case "replication":
+		if err := c.replicate(args[0]); err != nil {
+			return usageError("cluster: " + err.Error())
+		}
 	}
 	return nil
 }
 
 func (c *clusterCall) weigh(node, text string) error {
 	w, err := strconv.ParseFloat(text, 64)
-	if err != nil || !(w >= 0) {
-		return fmt.Errorf("weight %q is no number from 0 on", text)
+	if err != nil || !(w == 0 || w >= ring.MinWeight && w <= ring.MaxWeight) {
+		return fmt.Errorf("weight %q of %s: want 0, with which a node holds nothing, or a number from %s to %s", text, node, decimal(ring.MinWeight), decimal(ring.MaxWeight))
 	}
 	c.change.Weight = append(c.change.Weight, admin.NodeWeight{Node: node, Weight: w})
+	return nil
+}
+
+func decimal(v float64) string { return strconv.FormatFloat(v, 'f', -1, 64) }
+
+func (c *clusterCall) replicate(text string) error {
+	r := new(admin.Replication)
+	if n, err := strconv.Atoi(text); err == nil && n >= 1 && n <= config.MaxReplicas {
+		r.N = n
+	} else {
+		perDC, err := config.ParsePerDC(text)
+		if len(perDC) == 0 || err != nil {
+			return fmt.Errorf("replication %q: want a number of replicas from 1 to %d, or one for each data centre that is to have any, as in east=3,west=3", text, config.MaxReplicas)
+		}
+		r.PerDC = make(map[string]int)
+		for _, dc := range perDC {
+			r.PerDC[dc.DC] = dc.N
+		}
+	}
+	c.change.Replication = r
 	return nil
 }
 
@@ -153,7 +182,7 @@ func (c *clusterCall) weigh(node, text string) error {
 func (c *clusterCall) checkFlags(v *invocation, verb clusterVerb) (err error) {
 	heeds := map[string]bool{"config": true, "json": true, "yes": true, "watch": verb.name == "status", "force": verb.name == "recover",
 		"lose": verb.changes || verb.name == "remove", "epoch": verb.name == "commit"}
-	for _, name := range []string{"decommission", "remove", "replace", "weight"} {
+	for _, name := range []string{"decommission", "remove", "replace", "weight", "replication", "joining"} {
 		heeds[name] = verb.changes
 	}
 	v.Visit(func(f *flag.Flag) {
@@ -197,6 +226,12 @@ func flagsOf(c admin.Change) string {
 	}
 	for _, w := range c.Weight {
 		fmt.Fprintf(&b, " --weight=%s=%v", w.Node, w.Weight)
+	}
+	if c.Replication != nil {
+		b.WriteString(" --replication=" + shellWord(replicationText(c.Replication)))
+	}
+	if c.Commit {
+		b.WriteString(" --joining")
 	}
 	return b.String()
 }

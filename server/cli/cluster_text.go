@@ -27,6 +27,9 @@ func writePlan(out io.Writer, p admin.Plan) error {
 		return err
 	}
 	fmt.Fprintln(out)
+	if p.Before != p.After {
+		fmt.Fprintf(out, "replicas of each partition: %s -> %s\n", p.Before, p.After)
+	}
 	if p.Moves > 0 {
 		writeMoves(out, p)
 	}
@@ -49,7 +52,10 @@ func writeMoves(out io.Writer, p admin.Plan) {
 
 func notes(p admin.Plan) string {
 	var b strings.Builder
-	if p.Moves == 0 {
+	switch goes := p.Transfers - p.Moves; {
+	case goes > 0:
+		fmt.Fprintf(&b, "%s to drop, once the others have what it has\n", plural(goes, "replica"))
+	case p.Moves == 0:
 		b.WriteString("nothing has to move\n")
 	}
 	for _, note := range p.Notes {
@@ -82,8 +88,12 @@ func duration(seconds float64) string {
 
 // writeCluster prints the members, and a bar for each that has something to move.
 func writeCluster(out io.Writer, c admin.Cluster) error {
-	fmt.Fprintf(out, "cluster %s at epoch %d: %s, %s with %s each\n", c.ClusterID, c.Epoch, plural(len(c.Members), "member"),
-		plural(c.Partitions, "partition"), plural(c.Replicas, "replica"))
+	perDC := ""
+	if len(c.PerDC) > 0 {
+		perDC = " (" + replicationText(&admin.Replication{PerDC: c.PerDC}) + ")"
+	}
+	fmt.Fprintf(out, "cluster %s at epoch %d: %s, %s with %s%s each\n", c.ClusterID, c.Epoch, plural(len(c.Members), "member"),
+		plural(c.Partitions, "partition"), plural(c.Replicas, "replica"), perDC)
 	if c.Generation > 0 {
 		fmt.Fprintf(out, "it was recovered by force: generation %d\n", c.Generation)
 	}

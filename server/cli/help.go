@@ -36,8 +36,9 @@ as --admin.listen=HOST:PORT. NODE is a name or an id.
                       goes on showing it until nothing moves
   plan                what a commit of the nodes that are joining would do; with
                       --decommission NODE, --remove NODE [--lose],
-                      --replace OLD=NEW, --weight NODE=W what these would do, each
-                      any number of times. Nothing moves
+                      --replace OLD=NEW, --weight NODE=W, --replication N|DC=N,...
+                      what these would do, together, and with --joining also of
+                      the nodes that are joining. Nothing moves
   commit              does what plan shows, with the same flags; --epoch E is
                       refused if something else was planned since that plan
   abort               gives up what is planned and what copies; what has switched
@@ -47,6 +48,8 @@ as --admin.listen=HOST:PORT. NODE is a name or an id.
                       held. --lose: also what nobody else has, which begins empty
   replace OLD NEW     gives OLD's partitions to NEW, which has joined
   weight NODE W       changes a node's share relative to others; 0 holds nothing
+  replication N       changes the number of replicas, or with DC=N,DC=N,... that
+                      of each data centre; others hold nothing then
   move-pause          nothing more begins to move, and copying rests
   move-resume         goes on
   recover --force     the majority is gone for good: the nodes that this one

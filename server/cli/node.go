@@ -18,6 +18,7 @@ import (
 
 	"kvstore/cluster"
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/ring"
 	"kvstore/config"
 	"kvstore/resp"
 	"kvstore/server"
@@ -183,13 +184,21 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		Name: c.Node.Name, DC: c.Node.DC, Rack: c.Node.Rack, Weight: c.Node.Weight,
 		ClusterName: c.Cluster.Name, Gossip: c.Cluster.Gossip, RPC: c.Cluster.RPC, Client: c.ClientAddress(),
 		Join: c.Cluster.Join, AwaitCommit: !c.Cluster.AutoJoin, Partitions: c.Cluster.Partitions, Secret: secret,
-		Replication: cluster.Replication{N: c.Replication.N, Levels: levels(c),
+		Replication: cluster.Replication{N: c.Replication.N, PerDC: perDC(c), Levels: levels(c),
 			ReadTimeout: c.Replication.ReadTimeout, WriteTimeout: c.Replication.WriteTimeout},
 		Repair:    cluster.Repair{Period: c.Repair.Period, Delay: c.Repair.TombstoneAge, Rate: int64(c.Repair.Rate)},
 		Transfer:  cluster.Transfer{Rate: int64(c.Transfer.Rate), Moves: c.Transfer.Moves},
 		HintBytes: int64(c.Hints.MaxBytes), HintAge: c.Hints.MaxAge,
 		MaxValue: int(c.Server.MaxValue), Ops: ops, Logger: log,
 	}, nil
+}
+
+// perDC is replication.per_dc.
+func perDC(c *config.Config) (list []ring.DCReplicas) {
+	for _, dc := range c.Replication.PerDC {
+		list = append(list, ring.DCReplicas{DC: dc.DC, N: dc.N})
+	}
+	return list
 }
 
 // diskReserve is the room that the engine keeps for a full disk: some hundred thousand deletions.

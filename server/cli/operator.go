@@ -40,6 +40,12 @@ func (o operator) Cluster(ctx context.Context) (admin.Cluster, error) {
 	}
 	out := admin.Cluster{ClusterID: clusterID(r), Self: o.node.Self().ID.String(), Generation: r.Generation, Epoch: uint64(r.Epoch),
 		Planned: uint64(r.Planned), Partitions: r.Q, Replicas: r.N, Paused: r.Paused}
+	for _, dc := range r.PerDC {
+		if out.PerDC == nil {
+			out.PerDC = make(map[string]int)
+		}
+		out.PerDC[dc.DC] = dc.N
+	}
 	members := make(map[ring.NodeID]*admin.ClusterMember, len(r.Members))
 	out.Members = make([]admin.ClusterMember, len(r.Members))
 	reports := o.node.Reports(ctx, false)
@@ -98,6 +104,9 @@ func (o operator) Plan(ctx context.Context, c admin.Change) (admin.Plan, error) 
 	}
 	out := o.describe(r, next, plan, o.node.Reports(ctx, true))
 	out.Notes = append(out.Notes, o.warnings(r, c)...)
+	if next.N < r.N {
+		out.Notes = append(out.Notes, few(next.N)...)
+	}
 	return out, nil
 }
 
@@ -117,9 +126,21 @@ func (o operator) warnings(r *ring.Ring, c admin.Change) (notes []string) {
 	return notes
 }
 
+// few tells what so few replicas mean.
+func few(n int) []string {
+	switch n {
+	case 1:
+		return []string{"with 1 replica what a node has is nowhere else: it cannot be read while the node is away, and is lost with its disk"}
+	case 2:
+		return []string{"with 2 replicas a quorum is both of them: in strict mode what a node has cannot be read or written by quorum while it is away"}
+	}
+	return nil
+}
+
 // describe puts the ring's plan into the words of the HTTP side, with sizes.
 func (o operator) describe(r, next *ring.Ring, plan *ring.Plan, reports map[ring.NodeID]*cluster.Report) admin.Plan {
 	out := admin.Plan{Epoch: uint64(r.Epoch), Changes: next != r, Transfers: len(plan.Transfers), Moves: plan.Moves(), LeastMove: plan.MinMoves,
+		Before: ring.ReplicationText(r.N, r.PerDC), After: ring.ReplicationText(next.N, next.PerDC),
 		Rate: o.rate(), Paused: next.Paused, Notes: slices.Concat([]string{}, plan.Notes), Nodes: make([]admin.PlanShare, len(plan.PerNode))}
 	rows := make(map[ring.NodeID]*admin.PlanShare, len(plan.PerNode))
 	for i, s := range plan.PerNode {
@@ -254,8 +275,11 @@ func changesOf(r *ring.Ring, c admin.Change) (changes []ring.Change, err error) 
 	if c.Epoch != 0 {
 		changes = append(changes, ring.AsOf{Epoch: ring.Epoch(c.Epoch)})
 	}
-	if c.Commit || len(c.Decommission)+len(c.Remove)+len(c.Replace)+len(c.Weight) == 0 {
+	if c.Commit || len(c.Decommission)+len(c.Remove)+len(c.Replace)+len(c.Weight) == 0 && c.Replication == nil {
 		changes = append(changes, ring.Commit{})
+	}
+	if c.Replication != nil {
+		changes = append(changes, replicationOf(c.Replication))
 	}
 	id := func(name string) ring.NodeID {
 		m, e := memberNamed(r, name)
@@ -275,6 +299,21 @@ func changesOf(r *ring.Ring, c admin.Change) (changes []ring.Change, err error) 
 		changes = append(changes, ring.Decommission{ID: id(name)})
 	}
 	return changes, err
+}
+
+// replicationOf says in the ring's terms how many replicas are asked for.
+func replicationOf(r *admin.Replication) ring.Replication {
+	out := ring.Replication{N: r.N}
+	for dc, n := range r.PerDC {
+		out.PerDC = append(out.PerDC, ring.DCReplicas{DC: dc, N: n})
+	}
+	slices.SortFunc(out.PerDC, func(a, b ring.DCReplicas) int { return cmp.Compare(a.DC, b.DC) })
+	return out
+}
+
+func replicationText(r *admin.Replication) string {
+	out := replicationOf(r)
+	return ring.ReplicationText(out.N, out.PerDC)
 }
 
 // memberNamed finds a member by its name or its id.
