@@ -39,10 +39,23 @@ type lives struct {
 	// strays are what other lives than those that are connected said last by gossip;
 	// guarded by mu.
 	strays map[ring.NodeID]membership.Meta
-	// heldSince is when a member first said that this node's place is held; guarded by
-	// heldMu.
-	heldMu    sync.Mutex
-	heldSince map[ring.NodeID]time.Time
+	// held is since when members say that this node's place is held; guarded by heldMu.
+	heldMu sync.Mutex
+	held   map[ring.NodeID]holding
+}
+
+// holding is since when a member keeps a node out that asks again and again, and when it
+// last did.
+type holding struct{ since, last time.Time }
+
+// goesOn reports whether it has lasted for long, as of now. A member that said nothing for
+// a while was away, and knew of nobody when it came back: it begins anew.
+func (h *holding) goesOn(now time.Time) bool {
+	if now.Sub(h.last) > heldAnew {
+		h.since = now
+	}
+	h.last = now
+	return now.Sub(h.since) >= heldFor
 }
 
 const (
@@ -52,6 +65,8 @@ const (
 	// heldFor is how long a node's place may be held by another life before it gives up:
 	// several times what it takes to find that out dead.
 	heldFor = 20 * time.Second
+	// heldAnew is longer than a node waits before it asks again; see rpc.Options.BackoffMax.
+	heldAnew = 5 * time.Second
 )
 
 // admit implements rpc.Options.Admit.
@@ -206,15 +221,14 @@ func (n *Node) displaced(by ring.NodeID, err error) {
 	}
 	if errors.Is(err, rpc.ErrHeld) {
 		n.lives.heldMu.Lock()
-		since, known := n.lives.heldSince[by]
-		if !known {
-			if n.lives.heldSince == nil {
-				n.lives.heldSince = make(map[ring.NodeID]time.Time)
-			}
-			n.lives.heldSince[by] = time.Now()
+		h := n.lives.held[by]
+		long := h.goesOn(time.Now())
+		if n.lives.held == nil {
+			n.lives.held = make(map[ring.NodeID]holding)
 		}
+		n.lives.held[by] = h
 		n.lives.heldMu.Unlock()
-		if !known || time.Since(since) < heldFor {
+		if !long {
 			return
 		}
 	}
@@ -225,5 +239,5 @@ func (n *Node) displaced(by ring.NodeID, err error) {
 func (n *Node) admitted(by ring.NodeID) {
 	n.lives.heldMu.Lock()
 	defer n.lives.heldMu.Unlock()
-	delete(n.lives.heldSince, by)
+	delete(n.lives.held, by)
 }

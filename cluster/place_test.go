@@ -140,9 +140,9 @@ func TestACopyIsKeptOut(t *testing.T) {
 	soon(t, "the copy to be refused", func() bool {
 		c.lives.heldMu.Lock()
 		defer c.lives.heldMu.Unlock()
-		since, held := c.lives.heldSince[n.id.Node]
-		if held && time.Since(since) < heldFor {
-			c.lives.heldSince[n.id.Node] = since.Add(-heldFor)
+		h, held := c.lives.held[n.id.Node]
+		if held && time.Since(h.since) < heldFor {
+			c.lives.held[n.id.Node] = holding{h.since.Add(-heldFor), h.last}
 		}
 		return held
 	})
@@ -303,4 +303,23 @@ func TestAnOldCopyIsFilled(t *testing.T) {
 		t.Errorf("it was %+v, is %+v, and %d partitions are filled", id, m.id, m.Entropy().Filling.Load())
 	}
 	soon(t, "filling", func() bool { return m.Entropy().Filling.Load() == 0 })
+}
+
+// A node is kept out for good only by a member that says so all the time: one that was
+// away meanwhile does not know yet who lives.
+func TestHowLongAPlaceIsHeld(t *testing.T) {
+	now := time.Now()
+	var h holding
+	for i, c := range []struct {
+		after time.Duration
+		want  bool
+	}{
+		{0, false}, {time.Second, false}, {2 * time.Second, false}, {heldFor, false}, {4 * time.Second, false}, {4 * time.Second, false},
+		{4 * time.Second, false}, {4 * time.Second, false}, {4 * time.Second, true}, {time.Second, true}, {heldAnew + 1, false},
+	} {
+		now = now.Add(c.after)
+		if got := h.goesOn(now); got != c.want {
+			t.Errorf("answer %d, %v after the one before: %v, want %v", i, c.after, got, c.want)
+		}
+	}
 }

@@ -98,8 +98,7 @@ func (m *machine) empty() {
 			}
 		}
 	}
-	m.disk = disk
-	m.w.net.Amnesia(m.index)
+	m.insert(image{disk: disk})
 }
 
 // contents are what is on a disk.

@@ -257,7 +257,7 @@ func (w *World) restore(s Strike, m *machine) {
 	if m.out {
 		return
 	}
-	image, of := m.disk.Clone(), m.known
+	disk, of := m.copied(), m.known
 	w.note("fault: an image is taken of the disk of %s", m.name())
 	w.loop.after(s.Length, func() {
 		if w.ending || w.down() >= w.c.MaxDown || m.process == nil || m.known != of || !w.mayLose(m, true) {
@@ -267,8 +267,7 @@ func (w *World) restore(s Strike, m *machine) {
 		m.wanted, m.behind = false, true
 		m.disk.Kill()
 		m.lostPower()
-		m.disk = image
-		w.net.Amnesia(m.index)
+		m.insert(disk)
 		w.loop.after(5*time.Second, m.start)
 	})
 }

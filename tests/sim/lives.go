@@ -41,6 +41,12 @@ func (n *Network) greeted(p *pair, a, b *Transport, refused [2]error) {
 	case refused[0] == nil && refused[1] == nil:
 		n.join(p, a, b)
 	default:
+		if refused[0] != nil {
+			n.keptOut[[2]int{b.machine, a.machine}]++
+		}
+		if refused[1] != nil {
+			n.keptOut[[2]int{a.machine, b.machine}]++
+		}
 		n.connect(a, b, time.Second)
 	}
 	n.mu.Unlock()

@@ -38,8 +38,8 @@ type machine struct {
 	// behind says that it has lost more than what was not synced, and that
 	// nobody has seen it level with the others since.
 	behind bool
-	rotten bool     // files that are only read at a start may be damaged
-	spare  *vfs.Mem // the disk before this one, nil when there was none
+	rotten bool  // files of its disk that are only read at a start may be damaged
+	spare  image // the disk before this one; it has none when there was none
 }
 
 // process is one life of a machine's server.

@@ -53,7 +53,7 @@ func (m *machine) depart() {
 		m.disk.Kill()
 		m.end(time.Millisecond)
 	}
-	m.disk, m.spare = newDisk(), nil
+	m.disk, m.spare = newDisk(), image{}
 	m.out, m.leaving, m.wanted, m.behind, m.rotten, m.known = true, false, false, false, false, 0
 	m.w.net.Amnesia(m.index)
 }

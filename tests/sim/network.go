@@ -47,6 +47,7 @@ type Network struct {
 	paused     map[int]*pause             // guarded by mu: by machine
 	met        map[meeting]rpc.Life       // guarded by mu: see lives.go
 	lastCaller uint64                     // guarded by mu
+	keptOut    map[[2]int]int             // guarded by mu: how often a machine was not let in by another
 	// fail takes what must not be.
 	fail func(invariant, format string, args ...any)
 }
@@ -84,7 +85,7 @@ func newNetwork(l *loop, seed uint64) *Network {
 		transports: make(map[ring.NodeID]*Transport), listening: make(map[string]*Transport),
 		pairs: make(map[[2]ring.NodeID]*pair), links: make(map[linkKey]*link),
 		blocked: make(map[[2]int]bool), slow: make(map[int]time.Duration), doomed: make(map[int]func()),
-		paused: make(map[int]*pause), met: make(map[meeting]rpc.Life),
+		paused: make(map[int]*pause), met: make(map[meeting]rpc.Life), keptOut: make(map[[2]int]int),
 		fail: func(invariant, format string, args ...any) { panic(invariant + ": " + fmt.Sprintf(format, args...)) },
 	}
 }

@@ -18,7 +18,7 @@ func (w *World) replace(s Strike, m *machine) {
 	w.note("fault: %s gets an empty disk", m.name())
 	m.wanted, m.behind = false, true
 	swap := func() {
-		m.swap(newDisk())
+		m.swap(image{disk: newDisk()})
 		w.loop.after(s.Length, m.start)
 	}
 	if s.Draw%2 == 0 {
@@ -31,8 +31,24 @@ func (w *World) replace(s Strike, m *machine) {
 }
 
 // swap puts a disk into a machine that is down, and puts the one that was there aside.
-func (m *machine) swap(disk *vfs.Mem) {
-	m.disk, m.spare = disk, m.disk
+func (m *machine) swap(other image) {
+	before := image{m.disk, m.rotten}
+	m.insert(other)
+	m.spare = before
+}
+
+// image is a disk that is in no machine, and whether it is rotten; see machine.
+type image struct {
+	disk   *vfs.Mem
+	rotten bool
+}
+
+// copied is an image of a machine's disk as it is now.
+func (m *machine) copied() image { return image{m.disk.Clone(), m.rotten} }
+
+// insert puts a disk into a machine that is down.
+func (m *machine) insert(disk image) {
+	m.disk, m.rotten = disk.disk, disk.rotten
 	m.w.net.Amnesia(m.index)
 }
 
@@ -40,7 +56,7 @@ func (m *machine) swap(disk *vfs.Mem) {
 // If its node was stopped in order, others see that it is an old one; otherwise it
 // takes its place as the latest.
 func (w *World) comeBack(m *machine) {
-	if w.down() >= w.c.MaxDown || m.process == nil || m.process.node == nil || m.spare == nil || !w.mayLose(m, true) {
+	if w.down() >= w.c.MaxDown || m.process == nil || m.process.node == nil || m.spare.disk == nil || !w.mayLose(m, true) {
 		return
 	}
 	w.note("fault: %s gets its old disk back", m.name())
@@ -80,7 +96,7 @@ func (m *machine) refused(p *process, err error) {
 		m.stop(func() { m.w.loop.after(5*time.Second, m.restart) })
 	case errors.Is(err, cluster.ErrOldPlace):
 		m.stop(m.restart)
-	case errors.Is(err, cluster.ErrPlaceTaken) && m.spare != nil:
+	case errors.Is(err, cluster.ErrPlaceTaken) && m.spare.disk != nil:
 		m.stop(func() {
 			m.swap(m.spare)
 			m.restart()

@@ -78,3 +78,54 @@ func TestRottenFilesAreRepaired(t *testing.T) {
 		}
 	}
 }
+
+// An image of a disk is as rotten as the disk was, though that was repaired since.
+func TestAnImageOfARottenDisk(t *testing.T) {
+	play(t, nil, func(s *scene) {
+		m := s.machines[1]
+		last := s.set(0, quorums, Acknowledged)
+		s.pass(time.Second)
+		// A bit of the summed-up state, with which a manifest begins.
+		s.rotUnread(Strike{Fault: RotManifest, Machine: 1, Length: 5 * time.Second, Draw: 100<<8 | 1}, m)
+		s.restore(Strike{Machine: 1, Length: 2 * time.Minute}, m)
+		s.run(time.Minute, "the disk to be repaired", s.whole)
+		if s.pass(time.Minute); !s.look() || !s.level() {
+			t.Errorf("what was lost is not made good: %s", s.differing)
+		}
+		lives := m.lives
+		s.pass(2 * time.Minute)
+		s.run(time.Minute, "the image to be repaired", s.whole)
+		s.pass(introduction)
+		s.get(1, quorums, last)
+		if m.lives != lives+2 {
+			t.Errorf("it began %d times, want a start that finds the damage and another", m.lives-lives)
+		}
+	})
+}
+
+// A node whose place is held by a member until that has seen its former life die waits
+// for it as long as it says so, and does not count the time in which it was away.
+func TestWhoHoldsAPlaceIsAway(t *testing.T) {
+	play(t, nil, func(s *scene) {
+		m := s.machines[2]
+		s.set(0, quorums, Acknowledged)
+		before := m.copied()
+		m.disk.Kill()
+		m.lostPower()
+		m.behind = true
+		m.insert(before)
+		m.start()
+		s.run(time.Minute, "it to be kept out", func() bool { return s.net.keptOut[[2]int{2, 1}] > 0 })
+		s.machines[1].kill()
+		s.split(1<<2, time.Hour) // or the other one would let it in
+		s.pass(heldFor)
+		s.machines[1].start()
+		s.net.Unblock(1, 2)
+		s.net.Unblock(2, 1)
+		s.pass(introduction)
+		s.heal()
+	})
+}
+
+// heldFor is how long a node lets itself be kept out of its place; see package cluster.
+const heldFor = 20 * time.Second
