@@ -69,14 +69,7 @@ func TestClientLibraries(t *testing.T) {
 		{"go-redis", func(t *testing.T) []string { return []string{goredis(t), "scenario"} }},
 		{"ioredis", func(t *testing.T) []string { return node(t, "ioredis") }},
 		{"node-redis", func(t *testing.T) []string { return node(t, "node-redis") }},
-		{"redis-py", func(t *testing.T) []string {
-			// Debian's own interpreter, which is the one that has Debian's package.
-			python := program(t, "/usr/bin/python3", "Debian's python3-redis")
-			if err := exec.Command(python, "-c", "import redis").Run(); err != nil {
-				t.Fatal("redis-py is not installed: run tests/install, or install Debian's python3-redis")
-			}
-			return []string{python, "python/scenario.py"}
-		}},
+		{"redis-py", func(t *testing.T) []string { return python(t, "scenario") }},
 	} {
 		t.Run(client.name, func(t *testing.T) {
 			command := client.command(t)
@@ -106,4 +99,15 @@ func node(t *testing.T, client string) []string {
 		t.Fatal("the node clients are not installed: run tests/install, or npm ci in tests/compat/node")
 	}
 	return []string{path, "node/" + client + ".mjs"}
+}
+
+// python is the command of a program of python/. It takes Debian's own interpreter, which
+// is the one that has Debian's package.
+func python(t *testing.T, script string) []string {
+	t.Helper()
+	path := program(t, "/usr/bin/python3", "Debian's python3-redis")
+	if err := exec.Command(path, "-c", "import redis").Run(); err != nil {
+		t.Fatal("redis-py is not installed: run tests/install, or install Debian's python3-redis")
+	}
+	return []string{path, "python/" + script + ".py"}
 }

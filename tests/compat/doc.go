@@ -26,6 +26,17 @@
 // on the cluster. go-redis and node-redis speak RESP3, the others RESP2. A program
 // prints "passed" or ends with an error that says at which step.
 //
+// # While the ring changes
+//
+// The same programs have a second part, for the cluster classes only, run by all of
+// them at once: each writes values of keys that nobody else writes, one after the
+// other, reads each back at once, and in the end reads all that was acknowledged. A
+// key that is gone, or has another value, ends the program. Errors are counted by
+// their text. Meanwhile a fourth node joins, during which there may be none; then one
+// is killed, after which there may be those that a client cannot hide, until the
+// client has found the other nodes. It runs with routing by proxy and by redirection,
+// beside redis-cli -c and redis-benchmark --cluster.
+//
 // What is not installed fails its tests with the name of the package; `make test`
 // installs it first.
 package compat

@@ -5,6 +5,7 @@
 //	goredis scenario single|cluster PREFIX ADDRESS...
 //	goredis workload FILE ADDRESS...       writes until standard input ends
 //	goredis verify FILE ADDRESS...         reads what the workload wrote
+//	goredis moving PREFIX ADDRESS...       writes until standard input ends, and reads it all
 package main
 
 import (
@@ -31,6 +32,8 @@ func main() {
 		workload(ctx, os.Args[2], connect(true, os.Args[3:]))
 	case "verify":
 		verify(ctx, os.Args[2], connect(true, os.Args[3:]))
+	case "moving":
+		runMoving(ctx, connect(true, os.Args[3:]), os.Args[2]+":")
 	default:
 		fail("unknown: %s", os.Args[1])
 	}
@@ -44,7 +47,7 @@ const reload = 500 * time.Millisecond
 
 func connect(cluster bool, addresses []string) redis.UniversalClient {
 	if cluster {
-		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses, Protocol: 3, ClusterStateReloadInterval: reload})
+		return redis.NewClusterClient(&redis.ClusterOptions{Addrs: addresses, Protocol: 3, ClusterStateReloadInterval: reload, ReadTimeout: 20 * time.Second})
 	}
 	return redis.NewClient(&redis.Options{Addr: addresses[0], Protocol: 3})
 }

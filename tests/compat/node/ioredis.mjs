@@ -3,7 +3,7 @@ import { Redis, Cluster } from 'ioredis';
 import { main } from './scenario.mjs';
 
 await main(async (cluster, nodes) => {
-  const client = cluster ? new Cluster(nodes) : new Redis(nodes[0]);
+  const client = cluster ? new Cluster(nodes, { slotsRefreshInterval: 1000 }) : new Redis(nodes[0]);
   const scanNode = async (node, match) => {
     const keys = [];
     for await (const page of node.scanStream({ match, count: 100 })) keys.push(...page);

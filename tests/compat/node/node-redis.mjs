@@ -5,7 +5,7 @@ import { main } from './scenario.mjs';
 
 await main(async (cluster, nodes) => {
   const urls = nodes.map(({ host, port }) => ({ url: `redis://${host}:${port}` }));
-  const client = cluster ? createCluster({ rootNodes: urls, RESP: 3 }) : createClient({ ...urls[0], RESP: 3 });
+  const client = cluster ? createCluster({ rootNodes: urls, RESP: 3, topologyRefreshOnReconnectionAttemptStrategy: 500 }) : createClient({ ...urls[0], RESP: 3 });
   client.on('error', (e) => { throw e; });
   await client.connect();
   const call = (key, ...args) => cluster ? client.sendCommand(key ?? undefined, false, args) : client.sendCommand(args);

@@ -9,6 +9,7 @@
 // Replies are strings, numbers, null and arrays; maps of RESP3 may be objects, Maps
 // or flat arrays.
 import assert from 'node:assert/strict';
+import { moving } from './moving.mjs';
 
 const pipelined = 500;
 const pause = (ms) => new Promise((resume) => setTimeout(resume, ms));
@@ -84,8 +85,8 @@ export async function scenario(client, prefix) {
   await client.close();
 }
 
-// main runs the scenario with what connect makes of the arguments
-// single|cluster PREFIX ADDRESS...
+// main runs the scenario, or moving.mjs, with what connect makes of the arguments
+// single|cluster|moving PREFIX ADDRESS...
 export async function main(connect) {
   const [topology, prefix, ...addresses] = process.argv.slice(2);
   const nodes = addresses.map((address) => {
@@ -93,8 +94,9 @@ export async function main(connect) {
     return { host, port: Number(port) };
   });
   // A client that waits for what never comes would wait for ever.
-  const alarm = setTimeout(() => { throw new Error('the scenario does not end'); }, 60000);
-  await scenario(await connect(topology === 'cluster', nodes), prefix);
+  const alarm = setTimeout(() => { throw new Error('the scenario does not end'); }, topology === 'moving' ? 180000 : 60000);
+  const client = await connect(topology !== 'single', nodes);
+  await (topology === 'moving' ? moving : scenario)(client, prefix);
   clearTimeout(alarm);
   console.log('passed');
 }
