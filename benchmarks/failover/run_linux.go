@@ -95,7 +95,7 @@ func (b *bench) all(ctx context.Context) error {
 	if out, err := exec.CommandContext(ctx, "go", "build", "-o", b.program, "kvstore").CombinedOutput(); err != nil {
 		return fmt.Errorf("build kvstore: %w: %s", err, out)
 	}
-	describeMachine(ctx, os.Stdout)
+	lab.DescribeMachine(ctx, os.Stdout)
 	table := tabwriter.NewWriter(os.Stdout, 0, 0, 2, ' ', 0)
 	fmt.Fprintln(table, "fault\tsystem\tgap before\tgap in writes\tgap in reads\tover 100 ms\terrors\tacknowledged\tlost\trequests")
 	for _, fault := range b.faults {

@@ -19,7 +19,8 @@ const Patience = time.Minute
 // Pause lies between two looks at something that gives no event.
 const Pause = 20 * time.Millisecond
 
-// Server is a process on a host. It can be started again after it ended.
+// Server is a process on a host; on that of the zero Host it is one of this machine's own
+// network, for which nobody has to Enter. It can be started again after it ended.
 type Server struct {
 	Name    string
 	Host    *Host
@@ -84,6 +85,13 @@ func (s *Server) Running() bool {
 	default:
 		return true
 	}
+}
+
+// Pid is the process id.
+func (s *Server) Pid() int {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	return s.cmd.Process.Pid
 }
 
 // Signal sends a signal to the process.

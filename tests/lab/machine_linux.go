@@ -1,4 +1,4 @@
-package main
+package lab
 
 import (
 	"bufio"
@@ -12,8 +12,8 @@ import (
 	"strings"
 )
 
-// describeMachine prints what figures depend on.
-func describeMachine(ctx context.Context, w io.Writer) {
+// DescribeMachine prints what figures of a benchmark depend on.
+func DescribeMachine(ctx context.Context, w io.Writer) {
 	model := "processor unknown"
 	if text, err := os.ReadFile("/proc/cpuinfo"); err == nil {
 		for lines := bufio.NewScanner(bytes.NewReader(text)); lines.Scan(); {

@@ -1,0 +1,124 @@
+package main
+
+import (
+	"bufio"
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"net"
+	"strconv"
+	"strings"
+	"sync"
+)
+
+// bulkBatch commands are under way at a time of each server's connection.
+const bulkBatch = 256
+
+// load sets the first version of all keys; route names the server of a key.
+func load(ctx context.Context, keys int, route func(key string) string) error {
+	return bulk(ctx, keys, route, func(w *bufio.Writer, n int) {
+		value := appendValue(nil, n, 0)
+		fmt.Fprintf(w, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", keySize, keyOf(n), len(value), value)
+	}, func(r *bufio.Reader, n int) error {
+		line, err := r.ReadSlice('\n')
+		if err == nil && string(line) != "+OK\r\n" {
+			err = fmt.Errorf("set key %d: %s", n, strings.TrimSpace(string(line)))
+		}
+		return err
+	})
+}
+
+// lost reads all keys and counts those that are missing or older than what was
+// acknowledged.
+func lost(ctx context.Context, l *ledger, route func(key string) string) (count int, err error) {
+	var mu sync.Mutex
+	return count, bulk(ctx, len(l.tried), route, func(w *bufio.Writer, n int) {
+		fmt.Fprintf(w, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", keySize, keyOf(n))
+	}, func(r *bufio.Reader, n int) error {
+		value, found, err := readString(r)
+		if err != nil {
+			return fmt.Errorf("get key %d: %w", n, err)
+		}
+		v, err := l.judge(n, value, found)
+		if v != right {
+			mu.Lock()
+			count++
+			mu.Unlock()
+		}
+		return err
+	})
+}
+
+// readString reads a reply that is a string or nothing.
+func readString(r *bufio.Reader) (value string, found bool, err error) {
+	line, err := r.ReadString('\n')
+	if err != nil {
+		return "", false, err
+	}
+	size, err := strconv.Atoi(strings.TrimSpace(line[1:]))
+	switch {
+	case line[0] != '$' || err != nil:
+		return "", false, errors.New(strings.TrimSpace(line))
+	case size < 0:
+		return "", false, nil
+	}
+	b := make([]byte, size+2)
+	_, err = io.ReadFull(r, b)
+	return string(b[:size]), true, err
+}
+
+// bulk sends a command for each key over one connection to each server, and reads the
+// replies.
+func bulk(ctx context.Context, keys int, route func(key string) string, command func(*bufio.Writer, int), reply func(*bufio.Reader, int) error) error {
+	of := map[string][]int{}
+	for n := range keys {
+		address := route(keyOf(n))
+		of[address] = append(of[address], n)
+	}
+	ctx, cancel := context.WithCancel(ctx)
+	defer cancel()
+	var (
+		wg   sync.WaitGroup
+		mu   sync.Mutex
+		errs []error
+	)
+	for address, numbers := range of {
+		wg.Go(func() {
+			if err := pipeline(ctx, address, numbers, command, reply); err != nil {
+				mu.Lock()
+				defer mu.Unlock()
+				errs = append(errs, err)
+				cancel()
+			}
+		})
+	}
+	wg.Wait()
+	return errors.Join(errs...)
+}
+
+func pipeline(ctx context.Context, address string, numbers []int, command func(*bufio.Writer, int), reply func(*bufio.Reader, int) error) error {
+	conn, err := (&net.Dialer{}).DialContext(ctx, "tcp", address)
+	if err != nil {
+		return err // names operation and address already
+	}
+	defer conn.Close()
+	defer context.AfterFunc(ctx, func() { conn.Close() })()
+	r, w := bufio.NewReaderSize(conn, 64<<10), bufio.NewWriterSize(conn, 64<<10)
+	for len(numbers) > 0 {
+		batch := numbers[:min(bulkBatch, len(numbers))]
+		numbers = numbers[len(batch):]
+		for _, n := range batch {
+			command(w, n)
+		}
+		if err := w.Flush(); err != nil {
+			return fmt.Errorf("send to %s: %w", address, err)
+		}
+		for _, n := range batch {
+			if err := reply(r, n); err != nil {
+				return fmt.Errorf("ask %s: %w", address, err)
+			}
+		}
+	}
+	return nil
+}
