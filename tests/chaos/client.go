@@ -21,14 +21,14 @@ const (
 // client is an application: it uses two connections to different nodes, and
 // replaces one that fails by one to another node.
 type client struct {
-	id        int
-	addresses []string
-	start     time.Time
-	strict    bool
-	random    *rand.Rand
+	id     int
+	serves func() []*lab.Node // that it knows of
+	start  time.Time
+	levels []string // of QUORUM SET; none keeps the nodes' own
+	random *rand.Rand
 
 	conns   [2]*lab.Conn
-	nodes   [2]int
+	nodes   [2]*lab.Node
 	history []op
 	number  int           // of values and keys it made
 	success time.Duration // end of the last operation that was acknowledged
@@ -36,8 +36,8 @@ type client struct {
 	gapAt   time.Duration
 }
 
-func newClient(id int, seed uint64, addresses []string, start time.Time, strict bool) *client {
-	return &client{id: id, addresses: addresses, start: start, strict: strict,
+func newClient(id int, seed uint64, serves func() []*lab.Node, start time.Time, levels ...string) *client {
+	return &client{id: id, serves: serves, start: start, levels: levels,
 		random: rand.New(rand.NewPCG(seed, uint64(id)+1)), success: time.Since(start)}
 }
 
@@ -74,7 +74,7 @@ func (c *client) do(command, key, value string) *op {
 	if value != "" {
 		args = append(args, value)
 	}
-	o := op{client: c.id, node: c.nodes[place], command: command, key: key, value: value, call: time.Since(c.start)}
+	o := op{client: c.id, node: c.nodes[place].Name, command: command, key: key, value: value, call: time.Since(c.start)}
 	reply, err := c.conns[place].Do(replyWithin, args...)
 	o.end = time.Since(c.start)
 	switch {
@@ -100,16 +100,18 @@ func (c *client) do(command, key, value string) *op {
 
 // connect connects to a node that the other connection does not use.
 func (c *client) connect(place int) bool {
-	node := c.random.IntN(len(c.addresses))
-	if c.conns[1-place] != nil && c.nodes[1-place] == node {
-		node = (node + 1) % len(c.addresses)
+	all := c.serves()
+	i := c.random.IntN(len(all))
+	if c.conns[1-place] != nil && c.nodes[1-place] == all[i] {
+		i = (i + 1) % len(all)
 	}
-	conn, err := lab.Dial(c.addresses[node], dialWithin)
+	node := all[i]
+	conn, err := lab.Dial(node.Client, dialWithin)
 	if err != nil {
 		return false
 	}
-	if c.strict {
-		if reply, err := conn.Do(replyWithin, "quorum", "set", "r", "quorum", "w", "quorum", "strict"); err != nil || reply.Error {
+	if len(c.levels) > 0 {
+		if reply, err := conn.Do(replyWithin, append([]string{"quorum", "set"}, c.levels...)...); err != nil || reply.Error {
 			conn.Close()
 			return false
 		}
@@ -133,16 +135,21 @@ const (
 	ownedKeys  = 50 // of each owner
 )
 
-// useRegisters is one step of a client of the registers.
-func useRegisters(c *client) {
-	key := fmt.Sprintf("register:%d:%d", time.Since(c.start)/generation, c.random.IntN(registers))
-	switch n := c.random.IntN(100); {
-	case n < 50:
-		c.do("get", key, "")
-	case n < 90:
-		c.do("set", key, c.unique("v"))
-	default:
-		c.do("del", key, "")
+// useRegisters returns one step of a client of the registers, of which those with
+// different prefixes are apart.
+func useRegisters(prefix string) func() func(*client) {
+	return func() func(*client) {
+		return func(c *client) {
+			key := fmt.Sprintf("%s:%d:%d", prefix, time.Since(c.start)/generation, c.random.IntN(registers))
+			switch n := c.random.IntN(100); {
+			case n < 50:
+				c.do("get", key, "")
+			case n < 90:
+				c.do("set", key, c.unique("v"))
+			default:
+				c.do("del", key, "")
+			}
+		}
 	}
 }
 

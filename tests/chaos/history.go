@@ -21,9 +21,10 @@ func (o outcome) String() string { return [...]string{"unknown", "acknowledged",
 
 // op is one operation of a client.
 type op struct {
-	client, node int
-	command      string // get, set, del or incr
-	key, value   string // value is what a set writes; no other operation writes the same
+	client     int
+	node       string // which was asked
+	command    string // get, set, del or incr
+	key, value string // value is what a set writes; no other operation writes the same
 	// call and end are times since the start. end is never while the outcome is
 	// unknown.
 	call, end time.Duration
@@ -45,7 +46,7 @@ func (s state) String() string {
 	if !s.exists {
 		return "nothing"
 	}
-	return s.value
+	return fmt.Sprintf("%.40s", s.value)
 }
 
 // leaves is what a key is after the operation, if it happened.
@@ -61,10 +62,10 @@ func (o *op) String() string {
 	if o.outcome != unknown {
 		end = fmt.Sprintf("%10.4f", o.end.Seconds())
 	}
-	text := fmt.Sprintf("%10.4f %s c%-2d n%d %-4s %-22s", o.call.Seconds(), end, o.client, o.node+1, o.command, o.key)
+	text := fmt.Sprintf("%10.4f %s c%-2d %-3s %-4s %-22s", o.call.Seconds(), end, o.client, o.node, o.command, o.key)
 	switch {
 	case o.command == "set":
-		text += " " + o.value
+		text += fmt.Sprintf(" %.40s", o.value)
 	case o.command == "get" && o.outcome == acknowledged:
 		text += " = " + o.reply.String()
 	}

@@ -1,6 +1,7 @@
 package chaos
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"maps"
@@ -114,6 +115,8 @@ func verify(keys map[string][]*op, end map[string]state) (v verdict) {
 			err = checkRegister(append(ops, lastRead(key, ops, end[key])))
 		case "counter":
 			err = checkCounter(ops, end[key])
+		case "each", "local":
+			err = cmp.Or(checkSeen(ops), checkOwned(written(ops), end[key]))
 		default:
 			err = checkOwned(ops, end[key])
 		}
@@ -135,7 +138,7 @@ func lastRead(key string, ops []*op, found state) *op {
 			last = max(last, o.end)
 		}
 	}
-	return &op{client: len(ops), node: -1, command: "get", key: key, call: last + 1, end: last + 2, outcome: acknowledged, reply: found}
+	return &op{client: len(ops), node: "all", command: "get", key: key, call: last + 1, end: last + 2, outcome: acknowledged, reply: found}
 }
 
 // spread finds the keys of which nodes, each asked alone (R=ONE), say different

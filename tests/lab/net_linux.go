@@ -34,6 +34,7 @@ type Net struct {
 	Here *Host
 
 	rules [maxHosts][maxHosts]atomic.Pointer[Rule]
+	sent  [maxHosts][maxHosts]atomic.Int64  // bytes of frames, those that were lost too
 	ports [maxHosts]atomic.Pointer[os.File] // a host's end of its cable
 
 	mu    sync.Mutex
@@ -89,6 +90,9 @@ func (n *Net) Around(h *Host, r Rule) {
 	}
 }
 
+// Sent returns how many bytes one host has sent to another, what got lost included.
+func (n *Net) Sent(from, to *Host) int64 { return n.sent[from.index][to.index].Load() }
+
 // Heal removes all rules.
 func (n *Net) Heal() {
 	for i := range n.rules {
@@ -115,6 +119,14 @@ func (n *Net) Close() {
 // forward is the goroutine that reads what a host sends, until its device is closed.
 func (n *Net) forward(from *Host) {
 	frame := make([]byte, frameSize)
+	var lines [maxHosts]chan delayed // to each host, as soon as one is needed
+	defer func() {
+		for _, line := range lines {
+			if line != nil {
+				close(line)
+			}
+		}
+	}()
 	for {
 		size, err := from.tap.Read(frame)
 		if err != nil {
@@ -124,16 +136,17 @@ func (n *Net) forward(from *Host) {
 			continue // no frame
 		}
 		if frame[0] == macPrefix { // else it is for a group, which nobody here listens to
-			n.deliver(from.index, int(frame[5]), frame[:size])
+			n.deliver(from.index, int(frame[5]), frame[:size], &lines)
 		}
 	}
 }
 
-// deliver keeps frame only during the call.
-func (n *Net) deliver(from, to int, frame []byte) {
+// deliver keeps frame only during the call. What is delayed by a jitter may overtake.
+func (n *Net) deliver(from, to int, frame []byte, lines *[maxHosts]chan delayed) {
 	if to >= maxHosts {
 		return
 	}
+	n.sent[from][to].Add(int64(len(frame)))
 	r := n.rules[from][to].Load()
 	if r == nil {
 		n.write(to, frame)
@@ -147,7 +160,37 @@ func (n *Net) deliver(from, to int, frame []byte) {
 		return
 	}
 	late := slices.Clone(frame)
-	time.AfterFunc(r.Delay+rand.N(r.Jitter+1), func() { n.write(to, late) })
+	if r.Jitter > 0 {
+		time.AfterFunc(r.Delay+rand.N(r.Jitter+1), func() { n.write(to, late) })
+		return
+	}
+	if lines[to] == nil {
+		line := make(chan delayed, lineFrames)
+		lines[to] = line
+		n.wg.Go(func() { n.carry(to, line) })
+	}
+	select {
+	case lines[to] <- delayed{time.Now().Add(r.Delay), late}:
+	default: // the line is full, and loses it
+	}
+}
+
+// lineFrames is how many frames are on a long line at most.
+const lineFrames = 8192
+
+// delayed is a frame on a long line.
+type delayed struct {
+	due   time.Time
+	frame []byte
+}
+
+// carry delivers what a long line carries, in the order in which it was sent, until the
+// line is closed.
+func (n *Net) carry(to int, line <-chan delayed) {
+	for d := range line {
+		time.Sleep(time.Until(d.due))
+		n.write(to, d.frame)
+	}
 }
 
 // write hands a frame to a host. One that takes no more loses it, as on any wire.

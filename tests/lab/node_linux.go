@@ -7,6 +7,7 @@ import (
 	"net/http"
 	"path/filepath"
 	"slices"
+	"strings"
 	"time"
 )
 
@@ -38,24 +39,34 @@ func (n *Net) Cluster(ctx context.Context, program, dir string, count int, setti
 		if err != nil {
 			return nodes, err
 		}
-		name := fmt.Sprintf("n%d", i+1)
-		node := &Node{Client: h.IP + ":" + clientPort, Admin: h.IP + ":" + adminPort}
-		node.Name, node.Host, node.Dir = name, h, filepath.Join(dir, name)
-		node.Command = []string{program, "server", "--node.name=" + name, "--server.listen=" + node.Client,
-			"--cluster.gossip=" + h.IP + ":" + gossipPort, "--cluster.rpc=" + h.IP + ":" + rpcPort,
-			"--admin.listen=" + node.Admin, "--storage.dir=" + filepath.Join(node.Dir, "data")}
-		if i > 0 {
-			node.Command = append(node.Command, "--cluster.join="+nodes[0].Host.IP+":"+gossipPort)
-		}
-		for _, s := range settings {
-			node.Command = append(node.Command, "--"+s)
-		}
+		node := NewNode(h, program, dir, fmt.Sprintf("n%d", i+1), nodes, settings...)
 		if err := node.Start(); err != nil {
 			return nodes, err
 		}
 		nodes = append(nodes, node)
 	}
 	return nodes, AwaitWhole(ctx, nodes)
+}
+
+// NewNode prepares a node on a host that is to join others, or to found a cluster where
+// there are none. Its directory will be dir/name.
+func NewNode(h *Host, program, dir, name string, others []*Node, settings ...string) *Node {
+	node := &Node{Client: h.IP + ":" + clientPort, Admin: h.IP + ":" + adminPort}
+	node.Name, node.Host, node.Dir = name, h, filepath.Join(dir, name)
+	node.Command = []string{program, "server", "--node.name=" + name, "--server.listen=" + node.Client,
+		"--cluster.gossip=" + h.IP + ":" + gossipPort, "--cluster.rpc=" + h.IP + ":" + rpcPort,
+		"--admin.listen=" + node.Admin, "--storage.dir=" + filepath.Join(node.Dir, "data")}
+	if len(others) > 0 {
+		var seeds []string
+		for _, o := range others {
+			seeds = append(seeds, o.Host.IP+":"+gossipPort)
+		}
+		node.Command = append(node.Command, "--cluster.join="+strings.Join(seeds, ","))
+	}
+	for _, s := range settings {
+		node.Command = append(node.Command, "--"+s)
+	}
+	return node
 }
 
 // AwaitReady waits until the node takes requests.
@@ -95,11 +106,14 @@ type nodeList struct {
 	Self  string
 	Ready bool
 	Epoch int
-	Nodes []struct {
-		ID, Name, State   string
-		Member, Connected bool
-		Hints             int64 // kept by this node for the other
-	}
+	Nodes []nodeSeen
+}
+
+// nodeSeen is a node as the one that was asked sees it.
+type nodeSeen struct {
+	ID, Name, State   string
+	Member, Connected bool
+	Hints             int64 // kept by the one for the other
 }
 
 // whole counts the members that can be used.
@@ -110,6 +124,18 @@ func (l *nodeList) whole() (count int) {
 		}
 	}
 	return count
+}
+
+// Sees reports whether the node has heard of another one, by its name.
+func (n *Node) Sees(name string) bool {
+	list, err := n.list()
+	return err == nil && slices.ContainsFunc(list.Nodes, func(o nodeSeen) bool { return o.Name == name })
+}
+
+// Lost reports whether the node takes another one for dead.
+func (n *Node) Lost(name string) bool {
+	list, err := n.list()
+	return err == nil && slices.ContainsFunc(list.Nodes, func(o nodeSeen) bool { return o.Name == name && o.State == "dead" })
 }
 
 // AwaitHanded waits until no node keeps a hint for another any more.
