@@ -48,7 +48,7 @@ func foundCentres(ctx context.Context, w *world) (*centres, error) {
 			dc, into = "west", &c.west
 		}
 		n := lab.NewNode(h, w.program, w.dir, fmt.Sprintf("%c%d", dc[0], i%perCentre+1), all,
-			append(memory(), "node.dc="+dc, "cluster.partitions="+strconv.Itoa(partitions), "replication.n="+strconv.Itoa(2*perCentre), "replication.r=local_quorum", "replication.w=local_quorum")...)
+			append(memory(), "node.dc="+dc, "cluster.partitions="+strconv.Itoa(partitions), fmt.Sprintf("replication.per_dc=east=%d,west=%d", perCentre, perCentre), "replication.r=local_quorum", "replication.w=local_quorum")...)
 		*into = append(*into, n)
 		all = append(all, n)
 	}
