@@ -9,7 +9,7 @@ import (
 )
 
 // dwellers are the clients of one data centre: each uses its nodes only.
-func dwellers(dc string, serves func() []*lab.Node) []role {
+func dwellers(dc string, serves func() []door) []role {
 	local := []string{"r", "local_quorum", "w", "local_quorum"}
 	each := []string{"r", "each_quorum", "w", "each_quorum", "strict"}
 	strict := append(local, "strict")
@@ -42,7 +42,7 @@ func TestChaosCentres(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	tr.crew = append(dwellers("east", func() []*lab.Node { return c.east }), dwellers("west", func() []*lab.Node { return c.west })...)
+	tr.crew = append(dwellers("east", func() []door { return doorsOf(c.east) }), dwellers("west", func() []door { return doorsOf(c.west) })...)
 	const writes, size = 100, 16 << 10
 	m, err := c.measure(writes, size)
 	if err != nil {

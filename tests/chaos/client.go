@@ -18,17 +18,20 @@ const (
 	backOff = 20 * time.Millisecond
 )
 
+// door is where clients reach a node.
+type door struct{ node, address string }
+
 // client is an application: it uses two connections to different nodes, and
 // replaces one that fails by one to another node.
 type client struct {
 	id     int
-	serves func() []*lab.Node // that it knows of
+	serves func() []door // of the nodes that it knows of
 	start  time.Time
 	levels []string // of QUORUM SET; none keeps the nodes' own
 	random *rand.Rand
 
 	conns   [2]*lab.Conn
-	nodes   [2]*lab.Node
+	doors   [2]door
 	history []op
 	number  int           // of values and keys it made
 	success time.Duration // end of the last operation that was acknowledged
@@ -36,7 +39,7 @@ type client struct {
 	gapAt   time.Duration
 }
 
-func newClient(id int, seed uint64, serves func() []*lab.Node, start time.Time, levels ...string) *client {
+func newClient(id int, seed uint64, serves func() []door, start time.Time, levels ...string) *client {
 	return &client{id: id, serves: serves, start: start, levels: levels,
 		random: rand.New(rand.NewPCG(seed, uint64(id)+1)), success: time.Since(start)}
 }
@@ -74,7 +77,7 @@ func (c *client) do(command, key, value string) *op {
 	if value != "" {
 		args = append(args, value)
 	}
-	o := op{client: c.id, node: c.nodes[place].Name, command: command, key: key, value: value, call: time.Since(c.start)}
+	o := op{client: c.id, node: c.doors[place].node, command: command, key: key, value: value, call: time.Since(c.start)}
 	reply, err := c.conns[place].Do(replyWithin, args...)
 	o.end = time.Since(c.start)
 	switch {
@@ -102,11 +105,10 @@ func (c *client) do(command, key, value string) *op {
 func (c *client) connect(place int) bool {
 	all := c.serves()
 	i := c.random.IntN(len(all))
-	if c.conns[1-place] != nil && c.nodes[1-place] == all[i] {
+	if c.conns[1-place] != nil && c.doors[1-place] == all[i] {
 		i = (i + 1) % len(all)
 	}
-	node := all[i]
-	conn, err := lab.Dial(node.Client, dialWithin)
+	conn, err := lab.Dial(all[i].address, dialWithin)
 	if err != nil {
 		return false
 	}
@@ -116,7 +118,7 @@ func (c *client) connect(place int) bool {
 			return false
 		}
 	}
-	c.conns[place], c.nodes[place] = conn, node
+	c.conns[place], c.doors[place] = conn, all[i]
 	return true
 }
 

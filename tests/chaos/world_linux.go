@@ -17,6 +17,9 @@ import (
 // diskSize is that of the small disk: enough for all that a run writes.
 const diskSize = "256m"
 
+// healWithin bounds how long a cluster may take to be whole again.
+const healWithin = 3 * time.Minute
+
 // world is the cluster that is broken.
 type world struct {
 	net       *lab.Net
@@ -72,6 +75,14 @@ func (w *world) living() []*lab.Node {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	return w.nodes
+}
+
+// doorsOf are where clients reach nodes.
+func doorsOf(nodes []*lab.Node) (doors []door) {
+	for _, n := range nodes {
+		doors = append(doors, door{n.Name, n.Client})
+	}
+	return doors
 }
 
 // now says which nodes clients know of.

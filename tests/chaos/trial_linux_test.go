@@ -17,9 +17,6 @@ import (
 	"kvstore/tests/process"
 )
 
-// healWithin bounds how long a cluster may take to be whole again.
-const healWithin = 3 * time.Minute
-
 // role is what some clients do: how many they are, at which levels, and through which
 // nodes.
 type role struct {
@@ -27,7 +24,7 @@ type role struct {
 	count  int
 	levels []string // as QUORUM SET has them
 	work   func() func(*client)
-	serves func() []*lab.Node // nil: all that there are
+	serves func() []door // nil: all that there are
 }
 
 // trial is one run: a cluster, its clients, and what becomes of them.
@@ -88,7 +85,7 @@ func (tr *trial) use(happens func()) {
 	for _, r := range tr.crew {
 		serves := r.serves
 		if serves == nil {
-			serves = tr.w.living
+			serves = tr.doors
 		}
 		for range r.count {
 			c := newClient(len(tr.clients), tr.seed, serves, tr.w.start, r.levels...)
@@ -106,6 +103,9 @@ func (tr *trial) use(happens func()) {
 	stop()
 	wg.Wait()
 }
+
+// doors are those of all nodes.
+func (tr *trial) doors() []door { return doorsOf(tr.w.living()) }
 
 // judge reads everything and checks it.
 func (tr *trial) judge() {

@@ -14,7 +14,7 @@ const stockValue = 1 << 10
 // load writes keys that nobody touches afterwards.
 func (tr *trial) load(keys int) {
 	tr.t.Helper()
-	c := newClient(-1, tr.seed, tr.w.living, tr.w.start)
+	c := newClient(-1, tr.seed, tr.doors, tr.w.start)
 	tr.loaded = c
 	conn, err := lab.Dial(tr.w.living()[0].Client, lab.Patience)
 	if err != nil {
