@@ -7,6 +7,7 @@ import (
 	"unsafe"
 
 	"kvstore/storage/entry"
+	"kvstore/storage/prefetch"
 )
 
 var _ entry.Iterator = (*Iter)(nil)
@@ -327,9 +328,13 @@ func (i *Iter) fetchAhead() {
 	sum := uint32(0)
 	for _, p := range entries[:m] {
 		sum += atomic.LoadUint32(field(p, 4))
+		prefetch.Behind(p, 64)
 	}
 	for _, p := range entries[:m] {
-		sum += *field(i.t.arena.at(atomic.LoadUint32(field(p, 4))), 12)
+		v := i.t.arena.at(atomic.LoadUint32(field(p, 4)))
+		sum += *field(v, 12)
+		prefetch.Behind(v, 64) // the rest of the value, which is copied before long
+		prefetch.Behind(v, 128)
 	}
 	i.touched = sum
 }
