@@ -32,19 +32,15 @@ func Begin(r *Ring, driver NodeID, ps []Partition) (*Ring, error) {
 }
 
 // Switch returns the ring in which reads go to the new node: transfers from a
-// living node have gone from Copying to Switched. All others, which have nothing
-// to read from twice, are done.
+// living node have gone from Copying to Switched. Where that one has been declared
+// dead meanwhile, the others have yet to be asked, and Switch is too early.
 func Switch(r *Ring, driver NodeID, ps []Partition) (*Ring, error) {
 	return r.advance(driver, ps, func(d *draft, t *Transfer) error {
-		switch {
-		case t.Step != Copying:
+		if t.Step != Copying || !d.paired(*t) {
 			return errStep(*t)
-		case !d.paired(*t):
-			d.finish(t)
-		default:
-			t.Step = Switched
-			d.swap(t.Partition, t.From, t.To)
 		}
+		t.Step = Switched
+		d.swap(t.Partition, t.From, t.To)
 		return nil
 	})
 }

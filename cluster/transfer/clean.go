@@ -25,7 +25,7 @@ func (d *Driver) clean() {
 				fails = 0
 			}
 		}
-		wait := jitter(lookEvery)
+		wait := d.o.Jitter(lookEvery)
 		if fails > 0 {
 			wait = max(wait, d.pause(fails))
 		}

@@ -35,6 +35,8 @@
 //     what was given before Drop, which looks at the ring once more, under the lock
 //     that adopts rings, and does nothing if anything was written since: a node whose
 //     ring is old may be a replica again without knowing, and have acknowledged it.
+//     Who was a replica by that old ring, and has handed over since, had to pass on
+//     what it was given before it could drop it in turn.
 //   - As long as a transfer is beyond Waiting, or somebody holds what is to be dropped,
 //     no tombstone of the partition is collected (antientropy, Unsteady): so a copy that
 //     stood aside for a while brings nothing back that was deleted.

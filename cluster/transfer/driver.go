@@ -71,7 +71,10 @@ type Options struct {
 	// is 10 seconds.
 	Patience time.Duration
 	// Retry is the first pause after a failure; 0 is 200 ms.
-	Retry  time.Duration
+	Retry time.Duration
+	// Jitter spreads a time, so that nodes that failed together do not try again
+	// together; nil spreads it at random over a half around it.
+	Jitter func(time.Duration) time.Duration
 	Logger zerolog.Logger
 }
 
@@ -125,6 +128,9 @@ func New(o Options) *Driver {
 	if o.Retry == 0 {
 		o.Retry = 200 * time.Millisecond
 	}
+	if o.Jitter == nil {
+		o.Jitter = jitter
+	}
 	d := &Driver{
 		o: o, wake: make(chan struct{}, 1), slots: make(chan struct{}, o.Moves), window: o.Moves,
 		moves: make(map[task]*move), away: make(map[ring.NodeID]time.Time),
@@ -156,11 +162,11 @@ func (d *Driver) Wake() {
 // run looks at the ring and does what is due.
 func (d *Driver) run() {
 	defer d.stopAll()
-	for {
+	for d.ctx.Err() == nil {
 		if r := d.o.Ring(); r != nil && d.look(r) {
 			continue // the ring has changed
 		}
-		t := time.NewTimer(jitter(lookEvery))
+		t := time.NewTimer(d.o.Jitter(lookEvery))
 		select {
 		case <-d.ctx.Done():
 			t.Stop()
@@ -276,7 +282,7 @@ func (d *Driver) change(f func(*ring.Ring) (*ring.Ring, error)) bool {
 
 // pause returns how long to wait after so many failures.
 func (d *Driver) pause(fails int) time.Duration {
-	return jitter(min(d.o.Retry<<min(fails-1, 10), maxPause))
+	return d.o.Jitter(min(d.o.Retry<<min(fails-1, 10), maxPause))
 }
 
 // jitter spreads a time over a half around it.

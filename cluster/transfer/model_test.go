@@ -1,7 +1,9 @@
 package transfer
 
 import (
+	"flag"
 	"fmt"
+	"runtime"
 	"slices"
 	"testing"
 	"testing/synctest"
@@ -75,7 +77,7 @@ func (w *world) clients() {
 					return
 				default:
 				}
-				if w.pause(5); i%2 == 0 {
+				if w.pause(5, uint64(i)); i%2 == 0 {
 					w.write()
 				} else {
 					w.read()
@@ -242,12 +244,18 @@ func (w *world) check(want [][]ring.NodeID) {
 // off, and operators change their minds. Once that ends every transfer does, the table
 // is the one that was planned, nothing is lost and nothing is left behind.
 func TestTransfersUnderFaults(t *testing.T) {
-	for seed := range uint64(25) {
+	defer runtime.GOMAXPROCS(runtime.GOMAXPROCS(1))
+	for seed := *from; seed < *from+*seeds; seed++ {
 		t.Run(fmt.Sprint("seed", seed), func(t *testing.T) {
 			synctest.Test(t, func(t *testing.T) { play(t, seed) })
 		})
 	}
 }
+
+var (
+	from  = flag.Uint64("from", 0, "the first seed of TestTransfersUnderFaults")
+	seeds = flag.Uint64("seeds", 25, "how many of them; a hundred take half a minute")
+)
 
 // A replica that is declared dead while its partition gets one more stops nothing: the
 // others are who it is taken from, and the dead one's place is refilled after that.

@@ -42,13 +42,18 @@ func (d *Driver) follow(r *ring.Ring, what *decision) {
 	}
 	d.mu.Lock()
 	defer d.mu.Unlock()
+	copied := 0
 	for t, m := range d.moves {
-		if !stays[t] {
-			m.cancel()
-			delete(d.moves, t)
-			d.ended(t, m)
+		if stays[t] {
+			continue
+		}
+		m.cancel()
+		delete(d.moves, t)
+		if m.ready && t.Step == ring.Copying {
+			copied++
 		}
 	}
+	d.ended(copied)
 	for _, t := range what.work {
 		if d.moves[t] != nil || d.ctx.Err() != nil {
 			continue
@@ -63,12 +68,12 @@ func (d *Driver) follow(r *ring.Ring, what *decision) {
 	}
 }
 
-// ended counts a transfer that went on, and adapts the window. The caller holds mu.
-func (d *Driver) ended(t task, m *move) {
-	if !m.ready || t.Step != ring.Copying {
+// ended counts transfers that went on, and adapts the window. The caller holds mu.
+func (d *Driver) ended(copied int) {
+	if copied == 0 {
 		return
 	}
-	d.Metrics.Copied.Add(1)
+	d.Metrics.Copied.Add(uint64(copied))
 	for other := range d.moves {
 		if other.Step == ring.Copying {
 			return // the batch is not over
@@ -97,6 +102,10 @@ func (d *Driver) carry(ctx context.Context, t task, m *move) {
 		case <-ctx.Done():
 			return
 		case d.slots <- struct{}{}:
+		}
+		if ctx.Err() != nil { // both were ready
+			<-d.slots
+			return
 		}
 		d.mu.Lock()
 		if m.began.IsZero() {

@@ -2,11 +2,14 @@ package transfer
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
+	"hash/fnv"
 	"math/rand/v2"
 	"slices"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -23,10 +26,14 @@ const (
 
 var errAway = errors.New("cannot be reached")
 
-// world is a register, nodes with their drivers and their data, and clients.
+// world is a register, nodes with their drivers and their data, and clients. Its seed
+// names a schedule: whatever waits waits until a nanosecond that hardly anything else
+// waits for, and how long follows from the seed, from who waits and from when. What
+// runs at one moment is run by one processor, nearly always in the same order.
 type world struct {
-	t  *testing.T
-	mu sync.Mutex
+	t    *testing.T
+	seed uint64
+	mu   sync.Mutex
 
 	random *rand.Rand   // guarded by mu
 	newest *ring.Ring   // guarded by mu: what the register holds
@@ -49,11 +56,16 @@ type node struct {
 	data   []map[int]int
 	unsure []bool // partitions that are to be filled
 	mute   []bool // partitions of which no reads are answered
+	// passed is, by partition, the versions that it has dropped itself: whoever was to
+	// hold those then has them, or has passed them on in turn.
+	passed []map[int]int
 	driver *Driver
+	// jitters counts what its driver's goroutines spread.
+	jitters atomic.Uint64
 }
 
 func newWorld(t *testing.T, seed uint64, n int) *world {
-	w := &world{t: t, random: rand.New(rand.NewPCG(seed, 1)), cut: map[int]bool{}, acked: map[int]int{}, stop: make(chan struct{}), lag: 100 + 1000*int(seed%5)}
+	w := &world{t: t, seed: seed, random: rand.New(rand.NewPCG(seed, 1)), cut: map[int]bool{}, acked: map[int]int{}, stop: make(chan struct{}), lag: 100 + 1000*int(seed%5)}
 	var members []ring.Member
 	for i := range n {
 		members = append(members, memberOf(i))
@@ -77,9 +89,9 @@ func memberOf(i int) ring.Member {
 
 // add makes one more node.
 func (w *world) add() *node {
-	n := &node{w: w, id: ring.NodeID(len(w.nodes) + 1), data: make([]map[int]int, worldPartitions), unsure: make([]bool, worldPartitions), mute: make([]bool, worldPartitions), since: make([]ring.Epoch, worldPartitions)}
+	n := &node{w: w, id: ring.NodeID(len(w.nodes) + 1), data: make([]map[int]int, worldPartitions), passed: make([]map[int]int, worldPartitions), unsure: make([]bool, worldPartitions), mute: make([]bool, worldPartitions), since: make([]ring.Epoch, worldPartitions)}
 	for p := range n.data {
-		n.data[p] = map[int]int{}
+		n.data[p], n.passed[p] = map[int]int{}, map[int]int{}
 	}
 	w.nodes = append(w.nodes, n)
 	n.open()
@@ -92,12 +104,15 @@ func (n *node) open() {
 	n.driver = New(Options{
 		Self: n.id, Ring: n.current, Change: n.change, Peers: n, Copies: copies{n},
 		Moves: 4, Patience: 2 * time.Second, Retry: 50 * time.Millisecond, Logger: zerolog.Nop(),
+		Jitter: func(d time.Duration) time.Duration {
+			return d*3/4 + n.w.spread(d/2, uint64(n.id), n.jitters.Add(1))
+		},
 	})
 	n.driver.Start()
 	d := n.driver
 	n.w.wg.Go(func() { // gossip
 		for d.ctx.Err() == nil {
-			n.w.pause(n.w.lag)
+			n.w.pause(n.w.lag, uint64(n.id))
 			n.w.mu.Lock()
 			if n.w.reaches(n.id, 0) {
 				n.adopt(n.w.newest)
@@ -166,18 +181,25 @@ func (w *world) reaches(a, b ring.NodeID) bool {
 	return true
 }
 
-// pause waits up to so many milliseconds.
-func (w *world) pause(most int) {
-	w.mu.Lock()
-	d := time.Duration(w.random.IntN(most*1000)) * time.Microsecond
-	w.mu.Unlock()
-	time.Sleep(d)
+// pause waits up to so many milliseconds. who tells those apart that begin to wait at
+// the same moment.
+func (w *world) pause(most int, who ...uint64) {
+	time.Sleep(w.spread(time.Duration(most)*time.Millisecond, who...))
+}
+
+// spread returns a time below most that depends on the seed, on now, and on who asks.
+func (w *world) spread(most time.Duration, who ...uint64) time.Duration {
+	h := fnv.New64a()
+	for _, v := range append([]uint64{w.seed, uint64(time.Now().UnixNano()), uint64(most)}, who...) {
+		_ = binary.Write(h, binary.LittleEndian, v) // a hash takes everything
+	}
+	return time.Duration(rand.New(rand.NewPCG(h.Sum64(), w.seed)).Int64N(int64(most)))
 }
 
 // change is the register: one at a time, and sometimes nobody hears how it ended.
 func (n *node) change(ctx context.Context, f func(*ring.Ring) (*ring.Ring, error)) (*ring.Ring, error) {
 	w := n.w
-	w.pause(20)
+	w.pause(20, uint64(n.id))
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if !w.reaches(n.id, 0) || ctx.Err() != nil {
@@ -216,7 +238,7 @@ func (n *node) Reachable(id ring.NodeID) bool {
 func (n *node) Name(id ring.NodeID) string { return fmt.Sprint("n", id) }
 
 func (n *node) Barrier(_ context.Context, id ring.NodeID, r *ring.Ring, p ring.Partition) (Size, error) {
-	n.w.pause(5)
+	n.w.pause(5, uint64(n.id), uint64(id), uint64(p))
 	n.w.mu.Lock()
 	defer n.w.mu.Unlock()
 	if !n.w.reaches(n.id, id) {
@@ -233,7 +255,7 @@ type copies struct{ *node }
 // carry takes what from has to to, a key at a time.
 func (w *world) carry(ctx context.Context, p ring.Partition, self, from, to *node, moved func(int, int64)) error {
 	for k := range worldKeys {
-		w.pause(3)
+		w.pause(3, uint64(self.id), uint64(p))
 		w.mu.Lock()
 		if ctx.Err() != nil || !w.reaches(from.id, to.id) || !self.alive {
 			w.mu.Unlock()
@@ -336,12 +358,15 @@ func (c copies) Drop(_ context.Context, r *ring.Ring, p ring.Partition, mark uin
 	if Concerns(c.ring, p, c.id) || !slices.Equal(c.ring.Replicas(p), r.Replicas(p)) {
 		return errors.New("the ring has changed")
 	}
+	// By an older ring a replica may be one that has handed over meanwhile.
 	for k, v := range c.data[p] {
 		for _, id := range r.Replicas(p) {
-			if have := c.w.nodes[id-1].data[p][k]; have < v && !isDead(c.w.newest, id) {
-				c.w.t.Errorf("node %d drops version %d of key %d of partition %d, and replica %d has %d", c.id, v, k, p, id, have)
+			other := c.w.nodes[id-1]
+			if have := max(other.data[p][k], other.passed[p][k]); have < v && !isDead(c.w.newest, id) {
+				c.w.t.Errorf("node %d drops version %d of key %d of partition %d by epoch %d, and replica %d has %d", c.id, v, k, p, r.Epoch, id, have)
 			}
 		}
+		c.passed[p][k] = max(c.passed[p][k], v)
 	}
 	c.data[p] = map[int]int{}
 	return nil
