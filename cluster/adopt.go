@@ -1,11 +1,11 @@
 package cluster
 
 import (
-	"cmp"
 	"context"
 	"errors"
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"kvstore/cluster/consensus"
@@ -43,7 +43,7 @@ func (n *Node) adopt(r *ring.Ring) error {
 	case before == nil && (m == nil || r.ClusterName != n.o.ClusterName):
 		return fmt.Errorf("a ring of cluster %q, which this node has not joined", r.ClusterName)
 	case m == nil || m.State == ring.Removed:
-		n.giveUp(fmt.Errorf("%w: %w", ErrNoPart, r.Refusal(n.id.Node, n.o.Name)))
+		n.excluded("", r.Refusal(n.id.Node, n.o.Name).Error())
 		return nil
 	}
 	if err := n.register.acceptor.Adopting(r); err != nil {
@@ -88,18 +88,18 @@ func (n *Node) adopt(r *ring.Ring) error {
 	return nil
 }
 
-// noteReplication says so where the ring asks for other replicas than this node is
-// configured for: once for each number that the ring has had.
-func (n *Node) noteReplication(before, r *ring.Ring) {
-	if before != nil && before.N == r.N && slices.Equal(before.PerDC, r.PerDC) {
-		return
+// excluded has the process end because the node is no member any more, as its ring or another
+// member says. Who was to leave has left: the directory says so from then on.
+func (n *Node) excluded(says, why string) {
+	r := n.ring.Load()
+	if r != nil && strings.Contains(why, ring.HasLeft) {
+		if m := r.Member(n.id.Node); m != nil && m.State == ring.Leaving {
+			n.left.Store(true)
+			n.giveUp(fmt.Errorf("%w: %w", ErrNoPart, ErrLeft))
+			return
+		}
 	}
-	own := slices.SortedFunc(slices.Values(n.o.Replication.PerDC), func(a, b ring.DCReplicas) int { return cmp.Compare(a.DC, b.DC) })
-	if n.o.Replication.N == r.N && slices.Equal(own, r.PerDC) {
-		return
-	}
-	n.log.Warn().Str("configured", ring.ReplicationText(n.o.Replication.N, own)).Str("ring", ring.ReplicationText(r.N, r.PerDC)).
-		Msg("the ring's number of replicas is another than replication.n or replication.per_dc here, and holds: set these to it, or change the ring's with kvstore cluster replication")
+	n.giveUp(fmt.Errorf("%w%s: %s", ErrNoPart, says, why))
 }
 
 // giveUp has the process end, with the first reason that is given.

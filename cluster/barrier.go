@@ -93,11 +93,7 @@ func (n *Node) awaitEpoch(ctx context.Context, from ring.NodeID, epoch ring.Epoc
 
 // bytesOfKey is about what a key takes on this node's disk.
 func (n *Node) bytesOfKey() float64 {
-	m := n.db.Metrics()
-	bytes, keys := m.MemtableBytes+m.ImmutableBytes, int64(1)
-	for _, l := range m.Levels {
-		bytes += l.Bytes
-	}
+	bytes, keys := n.storedBytes(), int64(1)
 	// What is not counted yet is not worth waiting for.
 	ctx, cancel := context.WithTimeout(n.ctx, time.Millisecond)
 	defer cancel()

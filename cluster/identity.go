@@ -37,6 +37,8 @@ type identity struct {
 	// whether it ended there in order.
 	Boot  string `json:"boot"`
 	Clean bool   `json:"clean"`
+	// Left says that the node was decommissioned and has left: the directory is of no member for good.
+	Left bool `json:"left,omitempty"`
 	// File names the directory's own place on its disk; a copy has another.
 	File string `json:"file,omitempty"`
 }

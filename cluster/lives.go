@@ -216,7 +216,7 @@ func lifeKey(id ring.NodeID) []byte {
 func (n *Node) displaced(by ring.NodeID, err error) {
 	if errors.Is(err, rpc.ErrNoPart) {
 		_, why, _ := strings.Cut(err.Error(), rpc.ErrNoPart.Error()+": ")
-		n.giveUp(fmt.Errorf("%w, says node %s: %s", ErrNoPart, n.nameOf(by), why))
+		n.excluded(", says node "+n.nameOf(by), why)
 		return
 	}
 	if errors.Is(err, rpc.ErrHeld) {

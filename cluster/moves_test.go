@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -227,7 +228,7 @@ func TestARingMovesUnderWrites(t *testing.T) {
 	f.forget(first) // its clients are told to use others
 	f.replan(fourth, ring.Decommission{ID: first.id.Node})
 	f.rest(3)
-	if err := <-first.Refused(); err == nil {
+	if err := <-first.Refused(); !errors.Is(err, ErrNoPart) || !errors.Is(err, ErrLeft) {
 		t.Error("it was not told that it has left")
 	}
 	if err := first.Shutdown(context.Background()); err != nil {

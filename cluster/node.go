@@ -80,6 +80,8 @@ type Node struct {
 	newest     atomic.Pointer[membership.Meta]
 	ahead      atomic.Pointer[aheadNode]
 	purging    atomic.Bool
+	relieved   atomic.Uint64
+	left       atomic.Bool // the node was decommissioned, and has left
 	telling    atomic.Bool // others are being told that the disk is slow
 	shutdown   sync.Once
 
@@ -134,6 +136,10 @@ func (n *Node) open() error {
 	var fresh, reborn bool
 	if n.id, fresh, reborn, err = loadIdentity(n.fs, n.o.Dir, boot, file, max(reserved, hlc.FromTime(n.o.Now()))); err != nil {
 		return err
+	}
+	if n.id.Left {
+		n.left.Store(true)
+		return fmt.Errorf("%w: %s %s; start it with an empty data directory to join as a new node", ErrNoPart, n.o.Name, ring.HasLeft)
 	}
 	if reborn {
 		n.log.Warn().Msg("the node may have lost its last writes, or is a copy: it continues under a new incarnation")
@@ -330,6 +336,9 @@ func (n *Node) connect() error {
 	n.wg.Go(n.keepThawed)
 	n.wg.Go(n.watch)
 	n.wg.Go(n.keepHints)
+	if n.o.AutoWeight {
+		n.wg.Go(n.keepWeight)
+	}
 	if n.ring.Load() == nil {
 		n.wg.Go(n.join)
 	}
@@ -466,20 +475,6 @@ type waitForIt chan struct{}
 
 // Complete implements coordinator.Completer.
 func (w waitForIt) Complete(*coordinator.Request) { w <- struct{}{} }
-
-// SetReplication changes the levels of requests that name none.
-func (n *Node) SetReplication(l coordinator.Levels) { n.coord.SetDefaults(l.Or(n.coord.Defaults())) }
-
-// SetTimeouts changes the time of requests that name none.
-func (n *Node) SetTimeouts(read, write time.Duration) { n.coord.SetTimeouts(read, write) }
-
-// Replication returns N, the ring's once there is one, and the levels of requests that name none.
-func (n *Node) Replication() (int, coordinator.Levels) {
-	if r := n.ring.Load(); r != nil {
-		return r.N, n.coord.Defaults()
-	}
-	return n.o.Replication.N, n.coord.Defaults()
-}
 
 // Storage returns the engine's figures.
 func (n *Node) Storage() storage.Metrics { return n.db.Metrics() }

@@ -33,8 +33,10 @@ type Options struct {
 	// AwaitCommit has nodes that join with the help of this one, and this one itself, wait until
 	// somebody commits to moving data to them.
 	AwaitCommit bool
-	Partitions  int // of a cluster that is founded; of the one that is joined, or 0
-	Secret      []byte
+	// AutoWeight has the node take a smaller part of its share while its disk is low.
+	AutoWeight bool
+	Partitions int // of a cluster that is founded; of the one that is joined, or 0
+	Secret     []byte
 
 	Replication Replication
 	// HintBytes and HintAge bound what is kept for each node that is away; 0 for
@@ -69,6 +71,8 @@ type Options struct {
 	BootID string
 	// Now, when set, is the node's physical clock.
 	Now func() time.Time
+	// weighEvery, when set, is the time between looks at the disk.
+	weighEvery time.Duration
 	// skewed is Now, when it was set.
 	skewed func() time.Time
 	// Mended, when set, is told of versions that were made to replace others
@@ -120,6 +124,9 @@ var (
 	ErrPlaceTaken = errors.New("this directory has no place in the ring")
 	// ErrNoPart: the node has left the cluster or was removed from it; the text says what to do.
 	ErrNoPart = errors.New("the node has no part in the cluster")
+	// ErrLeft comes with ErrNoPart when the node has done what it was told to: it has handed over
+	// what it held, and left.
+	ErrLeft = errors.New("it was decommissioned")
 	// ErrRefused: the cluster does not take the node in; the text has the
 	// cluster's reason.
 	ErrRefused = errors.New("the cluster refused the node")

@@ -25,6 +25,10 @@ type Report struct {
 	Rate     float64       // bytes a second
 	Left     time.Duration // 0 when it is not known
 	KeyBytes float64       // about what a key takes on its disk
+	Free     int64         // bytes on its disk
+	Stored   int64         // bytes that it has there
+	Most     int64         // bytes a second that it takes at most: transfer.rate
+	Moves    int           // partitions that it takes at a time: transfer.moves
 	Reason   string        // what keeps it from going on
 	Holds    []int64       // keys by partition; nil unless asked for
 }
@@ -38,13 +42,14 @@ const (
 	maxReason = 512
 )
 
-// append encodes a report: eleven numbers of 8 bytes in the order of the fields, the two that are
+// append encodes a report: fifteen numbers of 8 bytes in the order of the fields, the two that are
 // no integers as IEEE 754; the length of the reason in 2 bytes and the reason; 8 bytes for each
 // partition. All is big endian.
 func (r *Report) append(dst []byte) []byte {
 	for _, v := range [...]uint64{
 		uint64(r.Planned), uint64(r.Waiting), uint64(r.Moving), uint64(r.Dropping), uint64(r.Keys), uint64(r.AllKeys),
 		uint64(r.Bytes), uint64(r.AllBytes), math.Float64bits(r.Rate), uint64(r.Left), math.Float64bits(r.KeyBytes),
+		uint64(r.Free), uint64(r.Stored), uint64(r.Most), uint64(r.Moves),
 	} {
 		dst = binary.BigEndian.AppendUint64(dst, v)
 	}
@@ -57,7 +62,7 @@ func (r *Report) append(dst []byte) []byte {
 }
 
 func decodeReport(b []byte) (*Report, error) {
-	const numbers = 11
+	const numbers = 15
 	if len(b) < 8*numbers+2 {
 		return nil, errShort
 	}
@@ -65,6 +70,7 @@ func decodeReport(b []byte) (*Report, error) {
 	r := &Report{
 		Planned: int(at(0)), Waiting: int(at(1)), Moving: int(at(2)), Dropping: int(at(3)), Keys: at(4), AllKeys: at(5), Bytes: at(6), AllBytes: at(7),
 		Rate: math.Float64frombits(uint64(at(8))), Left: time.Duration(at(9)), KeyBytes: math.Float64frombits(uint64(at(10))),
+		Free: at(11), Stored: at(12), Most: at(13), Moves: int(at(14)),
 	}
 	b = b[8*numbers:]
 	reason := int(binary.BigEndian.Uint16(b))
@@ -83,8 +89,10 @@ func (n *Node) Report(ctx context.Context, holds bool) *Report {
 	p := n.Transfers()
 	out := &Report{
 		Waiting: p.Waiting, Moving: len(p.Moving), Dropping: p.Dropping, Keys: p.Keys, AllKeys: p.AllKeys, Bytes: p.Bytes, AllBytes: p.AllBytes,
-		Rate: p.Rate, Left: p.Left, Reason: p.Reason,
+		Rate: p.Rate, Left: p.Left, Reason: p.Reason, Most: n.entropy.MoveRate(), Moves: n.moves.Parallel(),
 	}
+	r := n.room()
+	out.Free, out.Stored = r.free, r.stored
 	out.Planned = max(int(n.planned.transfers.Load()), out.Waiting+out.Moving)
 	for i := range p.Moving {
 		if out.Reason == "" {

@@ -10,7 +10,7 @@ import (
 func TestReportCodec(t *testing.T) {
 	for _, r := range []Report{
 		{},
-		{Planned: 1, Waiting: 2, Moving: 3, Dropping: 4, Keys: 5, AllKeys: 6, Bytes: 7, AllBytes: 8, Rate: 9.5, Left: 10 * time.Second, KeyBytes: 11.25, Reason: "n2 is away", Holds: []int64{12, 0, 13}},
+		{Planned: 1, Waiting: 2, Moving: 3, Dropping: 4, Keys: 5, AllKeys: 6, Bytes: 7, AllBytes: 8, Rate: 9.5, Left: 10 * time.Second, KeyBytes: 11.25, Free: 14, Stored: 15, Most: 16, Moves: 17, Reason: "n2 is away", Holds: []int64{12, 0, 13}},
 	} {
 		got, err := decodeReport(r.append(nil))
 		if err != nil || !reflect.DeepEqual(*got, r) {

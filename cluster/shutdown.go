@@ -80,7 +80,7 @@ func (n *Node) stop(context.Context) error {
 	if next := n.successor.Load(); next != nil {
 		id = *next
 	}
-	id.Clean = true
+	id.Clean, id.Left = true, n.left.Load()
 	// No timestamp is issued any more, so the next start need not wait for what
 	// was reserved and not used.
 	return errors.Join(saveClock(n.fs, n.o.Dir, n.clock.Last()), id.save(n.fs, n.o.Dir))

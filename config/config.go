@@ -43,6 +43,7 @@ type Config struct {
 		Name, Gossip, RPC string
 		Join              []string
 		AutoJoin          bool
+		AutoWeight        bool
 		Partitions        int
 		Secret            string
 	}

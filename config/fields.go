@@ -111,7 +111,7 @@ func Fields() []Field {
 			Doc: "Rack, or whatever fails together. Replicas are spread over racks.",
 			at:  func(c *Config) value { return text{p: &c.Node.Rack, min: 1, max: maxName, what: name} }},
 		{Key: "node.weight", Default: "1.0",
-			Doc: "Share of the partitions relative to the other nodes: a node of weight 2 holds twice the data of one of weight 1.",
+			Doc: "Share of the partitions relative to the other nodes: a node of weight 2 holds twice the data of one of weight 1. It counts when the node joins; kvstore cluster weight changes it.",
 			at:  func(c *Config) value { return number{&c.Node.Weight, 0.01, 100} }},
 
 		{Key: "cluster.name", Default: "kvstore",
@@ -129,6 +129,9 @@ func Fields() []Field {
 		{Key: "cluster.auto_join", Default: "true",
 			Doc: "A node that joins gets its share at once. With false, here or at the node that takes it in, it is a member that holds nothing until somebody commits to moving data to it.",
 			at:  func(c *Config) value { return toggle{&c.Cluster.AutoJoin} }},
+		{Key: "cluster.auto_weight", Default: "false",
+			Doc: "This node takes less of its share, down to a quarter, while less than a fifth of what its disk could hold is free and others have more room, and all of it again once there is room for that. What a disk could hold is what is free and what the node has stored there.",
+			at:  func(c *Config) value { return toggle{&c.Cluster.AutoWeight} }},
 		{Key: "cluster.partitions", Default: "256",
 			Doc: "Partitions of the ring. It is fixed when a cluster is created; a node that joins must have the same.",
 			at:  func(c *Config) value { return whole{p: &c.Cluster.Partitions, min: 1, max: 16384, powerOfTwo: true} }},

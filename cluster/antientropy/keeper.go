@@ -189,6 +189,9 @@ func (k *Keeper) SetRate(rate int64) { k.pace.setFull(rate) }
 // SetMoveRate changes MoveRate.
 func (k *Keeper) SetMoveRate(rate int64) { k.movePace.setFull(rate) }
 
+// MoveRate returns it.
+func (k *Keeper) MoveRate() int64 { return k.movePace.most() }
+
 // Start begins the work. Load comes before.
 func (k *Keeper) Start() {
 	k.wg.Go(k.runRounds)

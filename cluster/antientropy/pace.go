@@ -39,6 +39,13 @@ func (p *pacer) setFull(rate int64) {
 	p.rate = min(p.rate, p.full)
 }
 
+// most returns the rate that is not exceeded.
+func (p *pacer) most() int64 {
+	p.mu.Lock()
+	defer p.mu.Unlock()
+	return int64(p.full)
+}
+
 // failed halves the pace.
 func (p *pacer) failed() {
 	p.mu.Lock()

@@ -41,6 +41,13 @@ type Weight struct {
 	W  float64
 }
 
+// Relieve has a member whose disk is low hold a part of its share, above 0 and up to 1,
+// which is all of it again.
+type Relieve struct {
+	ID   NodeID
+	Part float64
+}
+
 // Replication changes the number of replicas: N of each partition, or if PerDC has
 // any, so many in each data centre; N is then zero or their sum.
 type Replication struct {
@@ -85,12 +92,28 @@ func (c Weight) apply(d *draft) error {
 		return fmt.Errorf("weight: %w", err)
 	}
 	held := m.holds()
-	m.Weight = c.W
+	m.Weight, m.Full = c.W, 0
 	if err := m.validate(); err != nil {
 		return err
 	}
 	d.checkLeft(held && !m.holds(), m.DC, fmt.Sprintf("weight %s 0", m.title()))
 	return nil
+}
+
+func (c Relieve) apply(d *draft) error {
+	m, err := d.named(c.ID)
+	if err != nil {
+		return fmt.Errorf("relieve: %w", err)
+	}
+	if !(c.Part > 0 && c.Part <= 1) {
+		return fmt.Errorf("relieve %s: %v is no part of its share", m.title(), c.Part)
+	}
+	full := cmp.Or(m.Full, m.Weight)
+	m.Weight, m.Full = full*c.Part, full
+	if c.Part == 1 {
+		m.Full = 0
+	}
+	return m.validate()
 }
 
 // checkLeft refuses, in the end, what leaves fewer members than replicas are asked for,

@@ -28,6 +28,9 @@ func Decode(b []byte) (*Ring, error) {
 		d.ringV1(r)
 	} else {
 		d.ring(r)
+		if version > 2 {
+			d.relieved(r)
+		}
 	}
 	if d.bad || len(d.rest) > 0 {
 		return nil, fmt.Errorf("%w: wrong length", ErrCorrupt)
@@ -77,6 +80,20 @@ func (d *decoder) ring(r *Ring) {
 		t := Transfer{Partition: Partition(d.uint16()), From: d.id(r), To: d.id(r), Step: Step(d.byte())}
 		r.Transfers = append(r.Transfers, t)
 	}
+}
+
+// relieved reads full weights; there is one at least, in the order of members.
+func (d *decoder) relieved(r *Ring) {
+	before := -1
+	for range d.count(int(d.uint16()), relievedSize) {
+		at, full := int(d.uint16()), math.Float64frombits(d.uint64())
+		if at <= before || at >= len(r.Members) || full == 0 {
+			d.bad = true
+			return
+		}
+		r.Members[at].Full, before = full, at
+	}
+	d.bad = d.bad || before < 0
 }
 
 // ringV1 reads what the first release wrote.

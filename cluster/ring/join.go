@@ -51,9 +51,12 @@ func (r *Ring) GoneAs(id NodeID) (g Gone, found bool) {
 	return r.Gone[at], true
 }
 
+// HasLeft is how Refusal says that a member has handed over what it held.
+const HasLeft = "has left the cluster"
+
 // refusal says why a former member is not let in.
 func (g Gone) refusal() error {
-	how := "has left the cluster"
+	how := HasLeft
 	if g.Removed {
 		how = "was removed from the cluster as dead"
 	}

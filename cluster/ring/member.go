@@ -52,6 +52,9 @@ type Member struct {
 	Gossip      string
 	Client      string
 	State       State
+	// Full is the weight that the member has when its disk is not low (Relieve); zero while
+	// that is Weight.
+	Full float64
 }
 
 // holds reports whether the member is to hold partitions.
@@ -83,6 +86,9 @@ func (m *Member) validate() error {
 	}
 	if math.IsNaN(m.Weight) || m.Weight != 0 && (m.Weight < MinWeight || m.Weight > MaxWeight) {
 		return fmt.Errorf("member %s: weight %v is neither 0 nor from %v to %v", m.title(), m.Weight, MinWeight, MaxWeight)
+	}
+	if m.Full != 0 && !(m.Full > m.Weight && m.Full <= MaxWeight) {
+		return fmt.Errorf("member %s: full weight %v at weight %v", m.title(), m.Full, m.Weight)
 	}
 	if m.State > Removed {
 		return fmt.Errorf("member %s: unknown state %d", m.title(), m.State)

@@ -139,6 +139,9 @@ func New(o Options) *Driver {
 	return d
 }
 
+// Parallel returns how many partitions are worked on at a time.
+func (d *Driver) Parallel() int { return d.o.Moves }
+
 // Start begins the work.
 func (d *Driver) Start() {
 	d.wg.Go(d.run)

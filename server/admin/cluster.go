@@ -126,8 +126,11 @@ type ClusterMember struct {
 	DC         string      `json:"dc"`
 	Rack       string      `json:"rack"`
 	Weight     float64     `json:"weight"`
-	State      string      `json:"state"` // active, leaving, joining or removed
-	Alive      string      `json:"alive"` // alive, suspect or dead, as the node sees it that was asked
+	FullWeight float64     `json:"full_weight,omitempty"` // what it weighs when its disk is not low
+	DiskFree   int64       `json:"disk_free,omitempty"`   // bytes; absent when it did not answer
+	DiskStored int64       `json:"disk_stored,omitempty"` // bytes that it has there
+	State      string      `json:"state"`                 // active, leaving, joining or removed
+	Alive      string      `json:"alive"`                 // alive, suspect or dead, as the node sees it that was asked
 	Partitions int         `json:"partitions"`
 	To         int         `json:"to"`              // transfers to it that are not done
 	From       int         `json:"from"`            // and from it

@@ -87,8 +87,8 @@ func TestGrowAndShrink(t *testing.T) {
 	case <-time.After(60 * time.Second):
 		t.Error("the node that has left runs still")
 	}
-	if why := fourth.lastWords(); !strings.Contains(why, "n4 has left the cluster") {
-		t.Errorf("the node that has left says %q", why)
+	if why := fourth.lastWords(); !strings.Contains(why, "n4 was decommissioned and has left the cluster") || !fourthChild.state.Success() {
+		t.Errorf("the node that has left says %q, and ends with %v", why, fourthChild.state)
 	}
 	r.signals <- os.Interrupt
 	r.finish()

@@ -120,7 +120,7 @@ func writeCluster(out io.Writer, c admin.Cluster) error {
 		if m.State == "joining" {
 			joining++
 		}
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%v\t%s\t%d\t%d\t%s\n", name, m.State, m.Alive, m.DC, m.Rack, m.Weight, share(m.Partitions, c.Partitions), m.To, m.From, m.ID)
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%s\t%s\t%s\t%d\t%d\t%s\n", name, m.State, m.Alive, m.DC, m.Rack, weightText(m), share(m.Partitions, c.Partitions), m.To, m.From, m.ID)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -133,7 +133,20 @@ func writeCluster(out io.Writer, c admin.Cluster) error {
 			fmt.Fprintf(out, "\n%s is dead: %s with it wait until it is back; if it never comes back: kvstore cluster remove %s\n", m.Name, plural(m.To+m.From, "transfer"), m.Name)
 		}
 	}
+	for _, m := range c.Members {
+		if m.FullWeight > 0 {
+			fmt.Fprintf(out, "\n%s takes a smaller part of its share because its disk was low (cluster.auto_weight): kvstore cluster weight %s %v gives it all\n", m.Name, m.Name, m.FullWeight)
+		}
+	}
 	return writeMoving(out, c.Members)
+}
+
+// weightText is a weight, and of which it is a part.
+func weightText(m admin.ClusterMember) string {
+	if m.FullWeight == 0 {
+		return fmt.Sprint(m.Weight)
+	}
+	return fmt.Sprintf("%v of %v", m.Weight, m.FullWeight)
 }
 
 // writeMoving prints the bars.

@@ -57,7 +57,18 @@ func clusterSampler(n *cluster.Node) admin.Sampler {
 			slow = 1
 		}
 		gauge("disk_slow", "1 while the node takes its disk for slow, and others are preferred to it.", slow)
+		free, stored := n.DiskRoom()
+		gauge("disk_free_bytes", "What is free on the node's disk.", float64(free))
+		gauge("disk_stored_bytes", "What the node has stored on its disk.", float64(stored))
+		emit(admin.Sample{Name: "kvstore_auto_weight_changes_total", Help: "Changes of the node's weight for its disk's sake.", Value: float64(n.Relieved())})
 		if r := n.Ring(); r != nil {
+			if m := r.Member(n.Self().ID); m != nil {
+				part := 1.0
+				if m.Full > 0 {
+					part = m.Weight / m.Full
+				}
+				gauge("auto_weight_part", "The part of its share that the node takes: less than 1 while its disk is low.", part)
+			}
 			gauge("ring_epoch", "Epoch of the ring.", float64(r.Epoch))
 		}
 		for _, h := range n.Hints() {

@@ -183,7 +183,7 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		},
 		Name: c.Node.Name, DC: c.Node.DC, Rack: c.Node.Rack, Weight: c.Node.Weight,
 		ClusterName: c.Cluster.Name, Gossip: c.Cluster.Gossip, RPC: c.Cluster.RPC, Client: c.ClientAddress(),
-		Join: c.Cluster.Join, AwaitCommit: !c.Cluster.AutoJoin, Partitions: c.Cluster.Partitions, Secret: secret,
+		Join: c.Cluster.Join, AwaitCommit: !c.Cluster.AutoJoin, AutoWeight: c.Cluster.AutoWeight, Partitions: c.Cluster.Partitions, Secret: secret,
 		Replication: cluster.Replication{N: c.Replication.N, PerDC: perDC(c), Levels: levels(c),
 			ReadTimeout: c.Replication.ReadTimeout, WriteTimeout: c.Replication.WriteTimeout},
 		Repair:    cluster.Repair{Period: c.Repair.Period, Delay: c.Repair.TombstoneAge, Rate: int64(c.Repair.Rate)},

@@ -53,7 +53,10 @@ func (o operator) Cluster(ctx context.Context) (admin.Cluster, error) {
 		m, row := &r.Members[i], &out.Members[i]
 		members[m.ID] = row
 		*row = admin.ClusterMember{ID: m.ID.String(), Name: m.Name, DC: m.DC, Rack: m.Rack, Weight: m.Weight, State: m.State.String(),
-			Alive: o.node.State(m.ID), Moves: movingOf(reports[m.ID])}
+			FullWeight: m.Full, Alive: o.node.State(m.ID), Moves: movingOf(reports[m.ID])}
+		if report := reports[m.ID]; report != nil {
+			row.DiskFree, row.DiskStored = report.Free, report.Stored
+		}
 	}
 	for p := range ring.Partition(r.Q) {
 		for _, id := range r.Replicas(p) {

@@ -84,6 +84,10 @@ func runServer(s *shell, args []string) error {
 			log.Warn().Msg("the directory was emptied: the node takes its old place in the ring, and is filled by the others")
 			continue
 		}
+		if errors.Is(refused, cluster.ErrLeft) && stopped == nil {
+			_, err := fmt.Fprintf(s.stderr, "kvstore: %s was decommissioned and has left the cluster with all it held handed over; its directory %s can be deleted\n", c.Node.Name, c.Storage.Dir)
+			return err
+		}
 		return errors.Join(explain(c, refused), stopped)
 	}
 }
