@@ -9,6 +9,7 @@ import (
 	"time"
 
 	"kvstore/cluster/antientropy"
+	"kvstore/cluster/coordinator"
 	"kvstore/cluster/replica"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/wire"
@@ -167,8 +168,25 @@ func (q entropyRequests) Keys(ctx context.Context, p ring.Partition) (keys int64
 	return keys
 }
 
+// WriteQuorum implements antientropy.Requests. Levels that count in one data centre are
+// taken for what they are in the smallest.
 func (q entropyRequests) WriteQuorum(replicas int) int {
-	return q.n.coord.Defaults().W.Count(replicas, replicas)
+	return writeQuorum(q.n.ring.Load(), q.n.coord.Defaults().W, replicas)
+}
+
+func writeQuorum(r *ring.Ring, w coordinator.Level, replicas int) int {
+	local := replicas
+	if r != nil {
+		dcs := map[string]bool{}
+		for i := range r.Members {
+			dcs[r.Members[i].DC] = true
+		}
+		local = max(replicas/max(len(dcs), 1), 1)
+		for _, dc := range r.PerDC {
+			local = min(local, dc.N)
+		}
+	}
+	return w.Count(replicas, local)
 }
 
 // Unsteady implements antientropy.Requests.

@@ -161,10 +161,12 @@ func (o *readOp) awaitRing() {
 func (o *readOp) restart() {
 	o.release()
 	v := o.c.view.Load()
+	t, possible := tally{}, true
 	if o.next != nil {
-		o.levels.R = o.next.need(&v.places[o.part])
+		o.levels.R, t = o.next.need(v)
+	} else {
+		t, possible = newTally(o.levels.R, &v.places[o.part])
 	}
-	t, possible := newTally(o.levels.R, &v.places[o.part])
 	left := time.Until(o.deadline)
 	o.mu.Unlock()
 	switch {

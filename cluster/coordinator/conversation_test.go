@@ -147,9 +147,17 @@ func testOps() map[string]*Op {
 		c.Put(c.Args[2], 0)
 		c.Out = append(c.Out, '1')
 	}}
+	setxx := &Op{Name: "setxx", Write: true, Run: func(c *Call) {
+		if !c.Exists {
+			c.Out = append(c.Out, '0')
+			return
+		}
+		c.Put(c.Args[2], 0)
+		c.Out = append(c.Out, '1')
+	}}
 	get := &Op{Name: "get", Run: func(c *Call) { c.Out = append(c.Out, c.Value...) }}
 	add := &Op{Name: "append", Write: true, Run: func(c *Call) { c.Put(slices.Concat(c.Value, c.Args[2]), 0) }}
-	return map[string]*Op{"set": set, "setnx": setnx, "get": get, "append": add}
+	return map[string]*Op{"set": set, "setnx": setnx, "setxx": setxx, "get": get, "append": add}
 }
 
 // newTalk starts n settled nodes, all replicas of everything; three are one data

@@ -1,6 +1,7 @@
 package coordinator
 
 import (
+	"math/bits"
 	"time"
 
 	"kvstore/cluster/version"
@@ -10,21 +11,33 @@ import (
 // replicas as it takes to meet every write that reached W of them.
 func (c *Coordinator) readFirst(w *writeOp) {
 	c.Metrics.QuorumFirst.Add(1)
-	place := &w.v.places[w.part]
-	need := w.need(place)
-	t, _ := newTally(need, place)
+	need, t := w.need(w.v)
 	op := c.reads.Get().(*readOp)
 	op.req, op.next = nil, w
 	op.args = op.args[:0]
 	op.start(w.v, w.part, w.key, t, Levels{R: need, W: w.levels.W, Mode: w.levels.Mode}, time.Until(w.deadline))
 }
 
-// need implements reader.
-func (w *writeOp) need(p *placement) Level {
-	if l := w.levels.W; l > 0 {
-		return Level(max(p.n-int(l)+1, 1))
+// need implements reader. What was acknowledged to clients of a data centre by its own
+// replicas is met at those: the client's, wherever the soft primary is.
+func (w *writeOp) need(v *view) (Level, tally) {
+	place := v.places[w.part]
+	level := Level(max(place.n-place.n/2, 1))
+	switch l := w.levels.W; {
+	case l == LocalOne || l == LocalQuorum:
+		if w.req == nil {
+			place = v.placementFor(w.part, w.origin)
+		}
+		t, _ := newTally(LocalQuorum, &place)
+		if l == LocalOne {
+			t.groups[0].need = bits.OnesCount64(place.local)
+		}
+		return LocalQuorum, t
+	case l > 0:
+		level = Level(max(place.n-int(l)+1, 1))
 	}
-	return Level(max(p.n-p.n/2, 1))
+	t, _ := newTally(level, &place)
+	return level, t
 }
 
 // confirm answers a run that changed nothing, if what it saw is what a quorum

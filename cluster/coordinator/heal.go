@@ -58,15 +58,20 @@ func (c *Coordinator) heal(v *view, key replica.Key, timeout time.Duration, then
 
 // healLevel is how many of the other replicas have to be asked.
 func (c *Coordinator) healLevel(place *placement) Level {
-	w := place.n/2 + 1
-	if l := c.Defaults().W; l > 0 {
-		w = int(l)
+	w, l := place.n/2+1, c.Defaults().W
+	if l > 0 || l == LocalOne || l == LocalQuorum {
+		w = l.Count(place.n, place.least())
 	}
 	return Level(max(1, min(place.n-w+1, place.n-1)))
 }
 
 // need implements reader.
-func (h *healing) need(p *placement) Level { return h.c.healLevel(p) }
+func (h *healing) need(v *view) (Level, tally) {
+	place := &v.places[v.ring.PartitionOf(h.key.Token)]
+	level := h.c.healLevel(place)
+	t, _ := newTally(level, place)
+	return level, t
+}
 
 // readDone implements reader.
 func (h *healing) readDone(o *version.Object, err error) {

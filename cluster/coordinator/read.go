@@ -15,8 +15,9 @@ import (
 // valid during the call.
 type reader interface {
 	readDone(o *version.Object, err error)
-	// need is how many replicas of a set have to be read.
-	need(p *placement) Level
+	// need says which replicas of the partition have to be read, by a ring: a level
+	// that comes near it, and who.
+	need(v *view) (Level, tally)
 }
 
 // readOp is a read at its coordinator.

@@ -175,3 +175,41 @@ func TestLevelsOfDataCentres(t *testing.T) {
 		}
 	}
 }
+
+// An operation that depends on the value meets what was acknowledged to clients of the same
+// data centre by its replicas alone, though it runs at a soft primary in another one, whose
+// replicas have not got it yet.
+func TestALocalWriteIsMetFromTheOtherDataCentre(t *testing.T) {
+	for _, level := range []Level{LocalOne, LocalQuorum} {
+		for _, how := range []struct{ op, want string }{{"setxx", "1"}, {"setnx", "0"}} {
+			k := newTalk(t, 6)
+			primary := k.roles("k")[0]
+			here, there := k.inDC("k", primary, true), k.inDC("k", primary, false)
+			reach := func(r Reach) {
+				for _, a := range here {
+					for _, b := range there {
+						a.SetReach(b.id, r)
+						b.SetReach(a.id, r)
+					}
+				}
+			}
+			levels := Levels{R: level, W: level, Timeout: time.Minute}
+			reach(Down)
+			cut := here[0].runAt(levels, "set", "k", "v")
+			k.deliverSome(here[0], here[1])
+			k.deliverSome(here[1], here[0])
+			if !cut.finished() || cut.Err != nil {
+				t.Fatalf("%v while the link is cut: %v", level, cut.Err)
+			}
+			k.queue = nil // the third one has not got it
+			reach(Up)
+			primary.SetReach(here[0].id, Slow) // and they are asked last
+			primary.SetReach(here[1].id, Slow)
+			a := here[2].runAt(levels, how.op, "k", "w")
+			k.deliverAll()
+			if !a.finished() || a.Err != nil || string(a.Out) != how.want {
+				t.Errorf("%s at %v: %q, %v; want %s", how.op, level, a.Out, a.Err, how.want)
+			}
+		}
+	}
+}

@@ -52,6 +52,15 @@ func (p *placement) width() int {
 	return p.n
 }
 
+// least is how many replicas the data centre has that has the fewest.
+func (p *placement) least() int {
+	least := p.n
+	for _, dc := range p.dcs[:p.ndcs] {
+		least = min(least, bits.OnesCount64(dc))
+	}
+	return least
+}
+
 // overlap reports whether replicas that satisfy r always include one of those
 // that satisfied w, so that a read sees every such write. A local r is held
 // against what w leaves to the coordinator's data centre.
