@@ -41,7 +41,11 @@
 // empty disk, hand over what they hold and leave, die for good and are declared dead,
 // are replaced and weighed; plans are aborted and paused, two operators plan at once,
 // and who plans, enters or leaves is killed, at a step of a transfer that is waited for
-// (KillMover). When the faults end so do pauses, and everybody who waits is let in.
+// (KillMover). When the faults end so do pauses, and everybody who waits is let in. A
+// majority may be lost for good and the cluster recovered by force (majority.go).
+//
+// Machines may be spread over data centres (Config.Centres, centres.go), which are cut off
+// and lost as a whole.
 //
 // A message that asks to run an operation is never doubled: that it runs at most
 // once is what a connection gives.
@@ -83,7 +87,8 @@
 //   - place: who has met a life of a node meets no earlier one, whatever disk is
 //     started in its place; a node has to end only if there is such a disk
 //   - ring: no two rings are of one generation and epoch; a partition has N distinct
-//     holders while there are N members; one of its transfers at most is under way
+//     holders while there are N members, and each data centre its part of them; one of its
+//     transfers at most is under way; who is recovered without has no part in the ring
 //   - ends: within minutes of the last fault nothing moves any more
 //   - left: who has left the ring holds nothing
 //   - stands: every machine comes up again, and everything ends

@@ -78,6 +78,15 @@ const (
 	KillPlanner
 	// KillMover kills who enters or who leaves, at a step of a transfer.
 	KillMover
+	// Commit lets in who waits for it.
+	Commit
+	// Sever keeps a data centre apart from the others.
+	Sever
+	// Blackout kills all machines of a data centre.
+	Blackout
+	// LoseMajority kills a majority of the voters for good, and has the cluster recovered
+	// by force. Those that were lost come back later, and are refused.
+	LoseMajority
 	faults
 )
 
@@ -86,7 +95,7 @@ func (f Fault) String() string {
 	return [...]string{
 		"split", "one way", "isolate", "between", "pause", "kill", "kill mid turn", "kill mid write", "power", "power mid write",
 		"restart", "slow", "cut", "full disk", "clock ahead", "clock behind", "rot", "restore", "empty", "replace", "come back", "rot of a log", "rot of a manifest",
-		"join", "decommission", "remove", "succeed", "weigh", "abort", "pause of moves", "two operators", "kill of who plans", "kill of who moves",
+		"join", "decommission", "remove", "succeed", "weigh", "abort", "pause of moves", "two operators", "kill of who plans", "kill of who moves", "commit", "sever", "blackout", "lost majority",
 	}[f]
 }
 
@@ -132,7 +141,11 @@ func (w *World) strike(s Strike) {
 		w.comeBack(m)
 	case RotLog, RotManifest:
 		w.rotUnread(s, m)
-	case Join, Decommission, Remove, Succeed, Weigh, Abort, MovePause, Operators, KillPlanner, KillMover:
+	case Sever, Blackout:
+		w.strikeCentre(s)
+	case LoseMajority:
+		w.loseMajority(s, time.Now().Add(time.Minute))
+	case Join, Decommission, Remove, Succeed, Weigh, Abort, MovePause, Operators, KillPlanner, KillMover, Commit:
 		w.member(s, m)
 	case Empty:
 		if w.down() < w.c.MaxDown && m.process != nil && w.mayLose(m, true) {

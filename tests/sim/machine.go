@@ -66,7 +66,7 @@ func (m *machine) options(p *process) cluster.Options {
 	w := m.w
 	o := cluster.Options{
 		Dir: directory, Storage: w.c.Storage,
-		Name: m.name(), ClusterName: "sim", Rack: m.rack(),
+		Name: m.name(), ClusterName: "sim", Rack: m.rack(), DC: m.centre(), AwaitCommit: w.c.Waits && w.formed,
 		Gossip: m.addr("7946"), RPC: m.addr("7000"), Client: m.addr("6379"),
 		Partitions: w.c.Partitions, Ops: w.ops, Logger: zerolog.Nop(),
 		Replication: cluster.Replication{
@@ -94,6 +94,9 @@ func (m *machine) options(p *process) cluster.Options {
 		o.Logger = zerolog.New(zerolog.ConsoleWriter{Out: w.c.Log, NoColor: true, TimeFormat: "05.000"}).With().Timestamp().Str("on", m.name()).Logger()
 		o.Storage.Logger = o.Logger
 	}
+	for c := range w.c.Centres {
+		o.Replication.PerDC = append(o.Replication.PerDC, ring.DCReplicas{DC: centre(c), N: w.c.Each})
+	}
 	// The first one founds the ring. After that nobody is to found another.
 	for _, other := range w.machines {
 		if other != m && (w.formed || other.index == 0) {
@@ -102,6 +105,12 @@ func (m *machine) options(p *process) cluster.Options {
 	}
 	return o
 }
+
+// centre names a data centre.
+func centre(c int) string { return fmt.Sprintf("dc%d", c) }
+
+// centre is the data centre of a machine.
+func (m *machine) centre() string { return centre(m.index % max(m.w.c.Centres, 1)) }
 
 func (m *machine) rack() string {
 	if m.w.c.Racks > 0 {

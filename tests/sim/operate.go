@@ -91,6 +91,8 @@ func (w *World) member(s Strike, m *machine) {
 		w.succeed(s, m)
 	case Abort:
 		w.operate(at, "abort", ring.Abort, nil)
+	case Commit:
+		w.operate(at, "commit", plan(ring.Commit{}), nil)
 	case MovePause:
 		w.operate(at, "pause", func(r *ring.Ring) (*ring.Ring, error) { return ring.Pause(r, true) }, nil)
 		w.loop.after(s.Length+5*time.Second, w.resumeMoves)

@@ -97,6 +97,14 @@ func five(c *Config, r *rand.Rand) {
 // membership are changes of the ring, and what befalls those who take part in one.
 var membership = []Fault{Join, Join, Join, Decommission, Decommission, Succeed, Weigh, Abort, MovePause, Operators, KillPlanner, KillMover, KillMover}
 
+// apart spreads replicas over data centres.
+func apart(c *Config, r *rand.Rand) {
+	shape := [][2]int{{2, 2}, {2, 2}, {2, 3}, {3, 1}, {3, 1}}[r.IntN(5)]
+	c.Centres, c.Each = shape[0], shape[1]
+	c.N, c.Keys = c.Centres*c.Each, across()
+	c.Machines = c.N + r.IntN(2)
+}
+
 // comeAndGo has members come and go.
 func comeAndGo(c *Config, r *rand.Rand) {
 	c.Machines, c.Members, c.MaxDown = 6+r.IntN(2), 3+r.IntN(2), 1
@@ -221,6 +229,24 @@ func profiles() []profile {
 			c.Faults = slices.Concat(c.Faults, membership, []Fault{Cut, Kill, Isolate})
 			c.Rare = append(c.Rare, Restore, Empty, Empty, Replace, Replace, ComeBack, Rot, RotLog, RotManifest)
 			lossy(c)
+		}},
+		{"data centres", func(c *Config, r *rand.Rand) {
+			apart(c, r)
+			c.Faults = []Fault{Sever, Sever, Blackout, Blackout, Kill, Cut, OneWay, Isolate, Between, Pause}
+		}},
+		{"members of data centres", func(c *Config, r *rand.Rand) {
+			comeAndGo(c, r)
+			c.Keys, c.Centres, c.Each, c.N, c.Waits = across(), 2, 2, 4, true
+			c.Machines, c.Members = 7, 4+r.IntN(2)
+			thin(c)
+			c.Faults = slices.Concat(c.Faults, membership, []Fault{Commit, Commit, Commit, Commit, Commit, Sever, Sever, Blackout, Kill, Cut, Isolate})
+		}},
+		{"lost majority", func(c *Config, r *rand.Rand) {
+			comeAndGo(c, r)
+			c.Members = 4 + r.IntN(2)
+			c.Faults = []Fault{Join, Weigh, Commit, Kill, Restart, Slow}
+			c.Rare = []Fault{LoseMajority, LoseMajority, LoseMajority, Join, Join}
+			c.Waits = r.IntN(2) == 0
 		}},
 	}
 }

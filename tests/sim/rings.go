@@ -52,19 +52,36 @@ func (w *World) observe() {
 }
 
 // CheckRing: as long as there are N members to hold it, a partition has N distinct
-// holders; and of its transfers one at most is under way.
+// holders, and in each data centre its number of those; and of its transfers one at most
+// is under way.
 func CheckRing(r *ring.Ring) error {
-	able := 0
+	able := make(map[string]int)
 	for i := range r.Members {
 		if m := &r.Members[i]; m.State == ring.Active && m.Weight > 0 {
-			able++
+			able[m.DC]++
+			able[anywhere]++
 		}
+	}
+	want := map[string]int{anywhere: min(able[anywhere], r.N)}
+	if len(r.PerDC) > 0 {
+		want[anywhere] = 0
+	}
+	for _, dc := range r.PerDC {
+		want[dc.DC] = min(able[dc.DC], dc.N)
+		want[anywhere] += want[dc.DC]
 	}
 	for p := range ring.Partition(r.Q) {
 		holders := slices.Clone(r.Replicas(p))
 		slices.Sort(holders)
-		if n := len(slices.Compact(holders)); n < min(able, r.N) && !growing(r, p) {
-			return fmt.Errorf("partition %d has %d holders of %d", p, n, min(able, r.N))
+		holders = slices.Compact(holders)
+		holds := map[string]int{anywhere: len(holders)}
+		for _, id := range holders {
+			holds[r.Member(id).DC]++
+		}
+		for dc, n := range want {
+			if holds[dc] < n && !growing(r, p) {
+				return fmt.Errorf("partition %d has %d holders of %d %s", p, holds[dc], n, dc)
+			}
 		}
 	}
 	for i, t := range r.Transfers {
@@ -74,6 +91,9 @@ func CheckRing(r *ring.Ring) error {
 	}
 	return nil
 }
+
+// anywhere stands for all data centres.
+const anywhere = "anywhere"
 
 // growing reports whether a partition is to get a replica more: there were too few
 // members when it began.

@@ -25,7 +25,10 @@ type Config struct {
 	Machines   int
 	Members    int // how many of them form the ring, where members come and go; 0: all, for good
 	Racks      int // the machines are spread over; 0: each has its own
+	Centres    int // data centres that the machines are spread over; 0: one
 	N          int
+	Each       int  // of N in each data centre, where there are several
+	Waits      bool // who joins later waits for a commit
 	Partitions int
 	Storage    storage.Options
 	Keys       []KeySpec
@@ -214,6 +217,12 @@ func (w *World) form() bool {
 		}
 	}
 	w.formed = w.together("to form")
+	if w.formed && !w.dynamic() {
+		r := w.machines[0].up().Ring()
+		if err := CheckRing(r); err != nil {
+			w.fail("ring", "epoch %d: %v", r.Epoch, err)
+		}
+	}
 	return w.formed
 }
 
