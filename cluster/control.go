@@ -39,6 +39,7 @@ const (
 	methodThaw     uint8 = 19 // see freeze.go
 	methodBarrier  uint8 = 20 // see barrier.go
 	methodReport   uint8 = 21 // see report.go
+	methodHot      uint8 = 22 // answer: a hot.Report of what the node's own clients ask for
 )
 
 // maxServing bounds the services under way at a node; what comes beyond is
@@ -257,6 +258,8 @@ func (n *Node) serve(ctx context.Context, from ring.NodeID, method uint8, body [
 		return n.serveHandoff(body)
 	case methodReport:
 		return n.serveReport(ctx, body), nil
+	case methodHot:
+		return n.HotHere().Append(nil), nil
 	case methodHints:
 		return n.serveHints(body)
 	case methodStrained:

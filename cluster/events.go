@@ -157,6 +157,7 @@ func (n *Node) watch() {
 		case now := <-every.C:
 			n.measure()
 			n.watchDisk()
+			n.coord.TickHot(now)
 			for _, c := range n.tracker.Tick(now) {
 				n.changed(c)
 			}

@@ -12,6 +12,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"kvstore/cluster/hlc"
+	"kvstore/cluster/hot"
 	"kvstore/cluster/replica"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/version"
@@ -89,6 +90,7 @@ type Coordinator struct {
 	strained                  atomic.Bool  // this node is short of processor time
 	heals                     atomic.Int64 // damaged records being replaced; at most maxHeals
 	refused                   atomic.Int64 // when this node's store last refused a write, in Unix nanoseconds
+	hot                       *hot.Tracker // of what this node's clients ask for
 	Metrics                   Metrics
 
 	mu    sync.Mutex
@@ -138,7 +140,7 @@ func New(o Options) *Coordinator {
 	if o.EndTurn == nil {
 		o.EndTurn = func() {}
 	}
-	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer), unfilled: make(map[ring.Partition]bool)}
+	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer), unfilled: make(map[ring.Partition]bool), hot: hot.New(uint64(o.Self))}
 	c.defaults.Store(&o.Defaults)
 	c.SetTimeouts(o.ReadTimeout, o.WriteTimeout)
 	c.alarms = newAlarms(c.wake, func(id uint64) bool { return c.pending.find(id) != nil }, o.EndTurn)

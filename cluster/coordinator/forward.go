@@ -24,7 +24,9 @@ func (c *Coordinator) submitWrite(v *view, r *Request) {
 		c.refuse(r, ErrLevel)
 		return
 	}
-	c.Metrics.Writes.Add(1)
+	if n := c.Metrics.Writes.Add(1); c.hot.Writes.Due(n) {
+		c.hot.Writes.Sample(n, token, part, r.DB, r.Key)
+	}
 	now := time.Now()
 	c.route(r, r.Key, r.Args, route{v: v, token: token, part: part, levels: levels, now: now, deadline: now.Add(timeout)}, ErrNoQuorum)
 }

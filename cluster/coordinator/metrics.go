@@ -29,6 +29,7 @@ type Metrics struct {
 	Renewed         atomic.Uint64 // writes that were counted anew because the ring had changed
 	Mute            atomic.Uint64 // forwarded writes given up because their soft primary was silent
 	ReadStandIns    atomic.Uint64 // reads asked of a fallback in place of a replica
+	SpreadReads     atomic.Uint64 // reads of hot keys that were spread over their replicas
 }
 
 // count counts a request's end.

@@ -45,6 +45,7 @@ type readOp struct {
 	local    bool // only nodes of the replicas' own data centres stand in
 	cast     cast // guarded by mu: who is asked for whom
 	own      int  // the place this node's copy answers for, -1 for none
+	turn     turn // whose turn it is, of a hot key
 	key      replica.Key
 	args     [][]byte
 	kept     bool
@@ -82,7 +83,9 @@ func (c *Coordinator) submitRead(v *view, r *Request) {
 		c.refuse(r, ErrLevel)
 		return
 	}
-	c.Metrics.Reads.Add(1)
+	if n := c.Metrics.Reads.Add(1); c.hot.Reads.Due(n) {
+		c.hot.Reads.Sample(n, token, part, r.DB, r.Key)
+	}
 	key := replica.Key{Token: token, DB: r.DB, Name: r.Key}
 	if own := v.own[part]; own >= 0 && v.states[part].lacks.Load() == 0 && t.metBy(1<<uint(own)) && c.readHere(v, part, r, key) {
 		return
@@ -105,6 +108,7 @@ func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l
 	place := &v.places[part]
 	o.blocking = place.overlap(l.R, l.W)
 	o.assign(place, l)
+	o.spread(place, l)
 	if o.tally.hopeless() {
 		if o.outdated && time.Until(o.deadline) > 0 {
 			if o.wait() {

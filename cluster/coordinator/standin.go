@@ -74,5 +74,8 @@ func (o *readOp) choose(from uint64) int {
 	if stoodIn := o.cast.stoodIn(); usable&^stoodIn != 0 {
 		usable, prompt = usable&^stoodIn, prompt&^stoodIn
 	}
+	if o.turn != 0 {
+		return o.turn.choose(usable, prompt, o.v.places[o.part].local)
+	}
 	return first(usable, prompt)
 }
