@@ -187,7 +187,7 @@ func (n *Node) open() error {
 		ReadTimeout: n.o.Replication.ReadTimeout, WriteTimeout: n.o.Replication.WriteTimeout,
 		MaxValue: n.o.MaxValue,
 		Answered: n.answered, TimedOut: n.timedOut,
-		Mended: n.o.Mended, ClockApart: n.clockApart, NewerRing: n.newerRing, EndTurn: func() { n.EndTurn() },
+		Mended: n.o.Mended, HotReads: n.o.HotReads, ClockApart: n.clockApart, NewerRing: n.newerRing, EndTurn: func() { n.EndTurn() },
 		Overloaded: rpc.ErrOverloaded, Missed: n.missed,
 		Logger: n.log,
 	})

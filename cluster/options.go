@@ -78,6 +78,8 @@ type Options struct {
 	// Mended, when set, is told of versions that were made to replace others
 	// later; see coordinator.Options.
 	Mended func(by, over version.Dot)
+	// HotReads is how many reads a second make a key hot; 0 is hot.EnterRate.
+	HotReads float64
 }
 
 // What Options.Loops is made of; see package rpc.

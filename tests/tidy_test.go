@@ -32,7 +32,7 @@ var imports = map[string][]string{
 	"config": {},
 	"resp":   {},
 
-	"server/cli":     {"cluster", "cluster/coordinator", "cluster/ring", "config", "resp", "server", "server/admin", "server/command", "storage", "storage/offline", "storage/vfs"},
+	"server/cli":     {"cluster", "cluster/coordinator", "cluster/hot", "cluster/ring", "config", "resp", "server", "server/admin", "server/command", "storage", "storage/offline", "storage/vfs"},
 	"server":         {"cluster/coordinator", "resp", "server/command"},
 	"server/admin":   {},
 	"server/command": {"cluster", "cluster/coordinator", "cluster/ring", "cluster/version", "resp"},

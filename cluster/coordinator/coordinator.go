@@ -68,6 +68,8 @@ type Options struct {
 	// Missed is told of a partition of which this node has refused an object,
 	// because too many waited; may be nil.
 	Missed func(p ring.Partition)
+	// HotReads is how many reads a second make a key hot, for simulation; 0 is hot.EnterRate.
+	HotReads float64
 	// Overloaded tells an error of Transport.Send that a queue is full.
 	Overloaded error
 	Logger     zerolog.Logger
@@ -140,7 +142,7 @@ func New(o Options) *Coordinator {
 	if o.EndTurn == nil {
 		o.EndTurn = func() {}
 	}
-	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer), unfilled: make(map[ring.Partition]bool), hot: hot.New(uint64(o.Self))}
+	c := &Coordinator{o: o, peers: make(map[ring.NodeID]*peer), unfilled: make(map[ring.Partition]bool), hot: hot.New(uint64(o.Self), o.HotReads)}
 	c.defaults.Store(&o.Defaults)
 	c.SetTimeouts(o.ReadTimeout, o.WriteTimeout)
 	c.alarms = newAlarms(c.wake, func(id uint64) bool { return c.pending.find(id) != nil }, o.EndTurn)

@@ -33,6 +33,10 @@
 // like the others when it is on a slow disk. One that is damaged is answered by
 // the others.
 //
+// Replicas are asked in the order of the preference list, so that the last of them keep
+// their memory for other keys. Of a key that is hot they take turns (hot.go); where two
+// reads need not meet, each node keeps to its replicas and different nodes to different ones.
+//
 // # Stand-ins
 //
 // In sloppy mode fallbacks, the nodes that continue the preference list, act at the

@@ -22,7 +22,7 @@
 // it does anyhow, and asks Due of each: one load of a word that seldom changes, and a comparison. Of each
 // stride of requests one is taken, at random, so that neither a pipeline nor a batch that repeats itself
 // meets always the same; it counts for all of them. The stride follows the rate: SamplesPerSecond are
-// taken, or all where there are fewer. A sample costs a lock and a fraction of a microsecond, and allocates
+// taken, or all where there are fewer. A sample costs a lock and some hundred nanoseconds, and allocates
 // nothing.
 //
 //	requests   1 2 3 4 | 5 6 7 8 | 9 10 11 12     stride 4

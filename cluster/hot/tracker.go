@@ -14,8 +14,10 @@ const (
 	// HalfLife is after how long a request counts half.
 	HalfLife = 5 * time.Second
 	// SamplesPerSecond is how many requests of a stream are looked at when there are more: a key of a
-	// hundredth of them is known to a tenth or so, for less than a thousandth of a processor.
+	// hundredth of them is known to a tenth or so, for a thousandth of a processor or two.
 	SamplesPerSecond = 2000
+	// strideFor is how long a stride holds at least, unless it is too small.
+	strideFor = 200 * time.Millisecond
 	// maxStride bounds how many requests one sample stands for.
 	maxStride = 1 << 14
 	// leastSeconds keeps rates from being made of a moment.
@@ -34,6 +36,7 @@ const (
 type Tracker struct {
 	Reads, Writes Stream
 	hot           atomic.Pointer[set]
+	enter         float64 // EnterRate, or what New was told
 	mu            sync.Mutex
 	scratch       []ring.Token // guarded by mu: of the last Tick
 }
@@ -48,16 +51,21 @@ type Stream struct {
 	stride  uint64 // the length of those to come
 	random  uint64
 	taken   int    // samples since Tick, or since the stride was doubled
-	seen    uint64 // requests at the last Tick
-	last    time.Time
-	seconds float64 // time in which requests were counted, decayed as they are
+	seen    uint64 // requests when the stride was chosen
+	chosen  time.Time
+	last    time.Time // when what was counted last faded
+	seconds float64   // time in which requests were counted, decayed as they are
 	keys    *Summary
 	parts   []float64 // by partition
 }
 
-// New returns a Tracker whose samples follow from seed.
-func New(seed uint64) *Tracker {
-	t := &Tracker{}
+// New returns a Tracker whose samples follow from seed. A key is hot from so many reads a second on; 0 is
+// EnterRate.
+func New(seed uint64, enter float64) *Tracker {
+	if enter == 0 {
+		enter = EnterRate
+	}
+	t := &Tracker{enter: enter}
 	for i, s := range t.streams() {
 		s.keys, s.random, s.base, s.stride = NewSummary(counters), seed+uint64(i), 1, 1
 		s.length = 1
@@ -111,14 +119,8 @@ func (s *Stream) draw() {
 // holds mu.
 func (s *Stream) tick(now time.Time, n uint64) {
 	passed := now.Sub(s.last).Seconds()
-	if s.last.IsZero() {
-		passed = 0
-	}
-	if passed < 0 || s.last.IsZero() {
-		s.last, s.seen = now, n
-		return
-	}
-	if passed == 0 {
+	if s.last.IsZero() || passed < 0 {
+		s.last, s.chosen, s.seen = now, now, n
 		return
 	}
 	factor := math.Exp2(-passed / HalfLife.Seconds())
@@ -127,8 +129,12 @@ func (s *Stream) tick(now time.Time, n uint64) {
 		s.parts[i] *= factor
 	}
 	s.seconds = (s.seconds + passed) * factor
+	s.last = now
+	if passed = now.Sub(s.chosen).Seconds(); passed < strideFor.Seconds() {
+		return // the rate of a moment says nothing
+	}
 	stride := uint64(min(max(math.Ceil(float64(n-s.seen)/passed/SamplesPerSecond), 1), maxStride))
-	s.last, s.seen, s.taken = now, n, 0
+	s.chosen, s.seen, s.taken = now, n, 0
 	if stride < s.stride { // the next sample may be far away
 		s.base, s.stride = n+1, stride
 		s.draw()
@@ -158,7 +164,7 @@ func (t *Tracker) Tick(now time.Time, reads, writes uint64) {
 		if before.has(k.Token) {
 			need = 0.5
 		}
-		if sure >= need*EnterShare*total && s.rate(sure) >= need*EnterRate {
+		if sure >= need*EnterShare*total && s.rate(sure) >= need*t.enter {
 			t.scratch = append(t.scratch, k.Token)
 		}
 	})

@@ -25,7 +25,7 @@ type load struct {
 }
 
 func newLoad() *load {
-	l := &load{Tracker: New(1), now: time.Unix(1000, 0)}
+	l := &load{Tracker: New(1, 0), now: time.Unix(1000, 0)}
 	l.tick()
 	return l
 }
@@ -208,6 +208,21 @@ func TestTheSampleFollowsTheLoad(t *testing.T) {
 	}
 }
 
+// Who looks just after a burst sees all of it.
+func TestLookingChangesNothing(t *testing.T) {
+	l := newLoad()
+	l.pass(time.Second, 100, func() { l.read(1) })
+	for range 5 {
+		for range 100 {
+			l.read(2)
+		}
+		l.now = l.now.Add(time.Microsecond)
+		if k := rateOf(l.Report(l.now, l.reads, l.writes), 2); k.Reads < 50 || l.Reads.stride != 1 {
+			t.Fatalf("%v reads a second, one of %d is looked at", k.Reads, l.Reads.stride)
+		}
+	}
+}
+
 // A clock that stands still or goes back changes nothing but itself.
 func TestOddClocks(t *testing.T) {
 	l := newLoad()
@@ -261,7 +276,7 @@ func TestRequestsAllocateNothing(t *testing.T) {
 
 // Requests come from all goroutines while others look.
 func TestConcurrency(t *testing.T) {
-	tracker, now := New(1), time.Unix(1000, 0)
+	tracker, now := New(1, 0), time.Unix(1000, 0)
 	var numbers sync.Mutex
 	var n uint64
 	var wg sync.WaitGroup

@@ -82,7 +82,10 @@ func (f *fake) Merge(_ context.Context, nodes []Node) error {
 
 func start(t *testing.T, source Source, samplers ...Sampler) string {
 	t.Helper()
-	s, err := New(Options{Listen: "127.0.0.1:0", Source: source, Repairer: &fake{}, Operator: &fakeOperator{}, Samplers: samplers, Logger: zerolog.Nop()})
+	s, err := New(Options{Listen: "127.0.0.1:0", Source: source, Repairer: &fake{}, Operator: &fakeOperator{}, Samplers: samplers,
+		Hot: func(_ context.Context, top int) Hot {
+			return Hot{Members: top, Keys: []HotKey{{Key: "user:7", Bytes: 6, Replicas: []string{"n1"}}}}
+		}, Logger: zerolog.Nop()})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -137,6 +140,12 @@ func TestEndpoints(t *testing.T) {
 		{"GET", "/metrics", "", 200, "# TYPE kvstore_clients gauge\nkvstore_clients 2"},
 		{"GET", "/metrics", "", 200, `kvstore_sync_seconds_bucket{le="0.5"} 2`},
 		{"GET", "/metrics", "", 200, "go_goroutines"},
+		{"GET", "/v1/hot", "", 200, `"members": 20,`},
+		{"GET", "/v1/hot?top=3", "", 200, `"members": 3,`},
+		{"GET", "/v1/hot", "", 200, `"key": "user:7",`},
+		{"GET", "/v1/hot?top=0", "", 400, `top \"0\" is not a number from 1 to 1000`},
+		{"GET", "/v1/hot?top=1001", "", 400, "is not a number"},
+		{"GET", "/v1/hot?top=x", "", 400, "is not a number"},
 		{"GET", "/v1/nodes", "", 200, `"heartbeat": "1970-01-01T00:00:01Z"`},
 		{"GET", "/v1/ring", "", 200, `"last_slot": 4095`},
 		{"GET", "/debug/pprof/", "", 200, "goroutine"},

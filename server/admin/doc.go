@@ -7,6 +7,7 @@
 //	GET  /v1/nodes       NodeList: every node this one knows, as this one sees it
 //	POST /v1/nodes       merges another node's NodeList into this node's, answers the result
 //	GET  /v1/ring        Ring: members and partitions
+//	GET  /v1/hot         Hot: what clients ask for most, over all members; ?top=20 says how many
 //	GET  /v1/repair      Repair: the comparison of replicas under way, or the last one
 //	POST /v1/repair      {} or {"partition": 5}: begins one, answers Repair; 409 when one runs
 //	GET  /v1/cluster     Cluster: the members, and how far what moves between them is
@@ -50,6 +51,14 @@
 // move, "transfers" lists {"partition", "from", "to", "step"}, and "moves" says how far
 // the node that was asked is with those it drives. An error is
 // {"error": "one line"} with a status of 400 or above.
+//
+// GET /v1/hot:
+//
+//	{"half_life_seconds": 5, "members": 3, "silent": 0, "reads_a_second": 81200.5, "writes_a_second": 412,
+//	 "keys": [{"key": "user:7", "bytes": 6, "database": 0, "reads_a_second": 30100, "writes_a_second": 0,
+//	           "share": 0.37, "slot": 2780, "partition": 43, "replicas": ["n2", "n1", "n3"]}],
+//	 "partitions": [{"partition": 43, "reads_a_second": 30400, "writes_a_second": 2, "share": 0.375,
+//	                 "replicas": ["n2", "n1", "n3"]}]}
 //
 // A Server may be used by any number of goroutines; its goroutines end in
 // Shutdown or Close.

@@ -40,8 +40,10 @@ type Source interface {
 type Options struct {
 	Listen   string
 	Source   Source
-	Repairer Repairer  // nil: /v1/repair is not there
-	Operator Operator  // nil: /v1/cluster is not there
+	Repairer Repairer // nil: /v1/repair is not there
+	Operator Operator // nil: /v1/cluster is not there
+	// Hot tells what is hot, the top of so many; nil: /v1/hot is not there.
+	Hot      func(ctx context.Context, top int) Hot
 	Samplers []Sampler // whose samples /metrics shows besides Go's and the process's
 	Logger   zerolog.Logger
 }
@@ -118,6 +120,9 @@ func routes(o Options) http.Handler {
 	}
 	if o.Operator != nil {
 		clusterRoutes(mux, o.Operator)
+	}
+	if o.Hot != nil {
+		hotRoute(mux, o.Hot)
 	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

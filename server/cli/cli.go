@@ -39,7 +39,7 @@ func commands() []subcommand {
 	return []subcommand{
 		{"server", "[--config FILE] [--section.key=value ...]", "run a node", runServer},
 		{"demo", "[--nodes 3] [--port 7001] [--dir DIR] [--section.key=value ...]", "run a whole cluster on this machine", runDemo},
-		{"status", "[--json]", "show the nodes as a running node sees them", runStatus},
+		{"status", "[--hot [--top N]] [--json]", "show the nodes as a running node sees them, or what is hot", runStatus},
 		{"ring", "[--partitions] [--json]", "show which node holds what", runRing},
 		{"repair", "[--partition P] [--json]", "compare replicas now, and bring them level", runRepair},
 		{"cluster", "status | plan | commit | abort | decommission NODE | remove NODE | replace OLD NEW | weight NODE W | replication N|DC=N,... | move-pause | move-resume | recover --force [flags]", "change who is in the cluster and what each node holds", runCluster},

@@ -25,7 +25,15 @@ kvstore.toml in the working directory, if there is one.
                a temporary directory and removed at the end
 Settings (--section.key=value) go to every node.
 `
-	case "status", "ring":
+	case "status":
+		return `Asks the node whose admin.listen is in the configuration, or given as
+--admin.listen=HOST:PORT.
+  --hot     the keys and partitions that clients ask for most at present, over
+            all members
+  --top N   so many of each (default 10)
+  --json    prints the answer for programs
+`
+	case "ring":
 		return `Asks the node whose admin.listen is in the configuration, or given as
 --admin.listen=HOST:PORT. --json prints the answer for programs.
 `

@@ -77,13 +77,24 @@ func fakeNode(args []string, count int) error {
 	stop := make(chan os.Signal, 1)
 	signal.Notify(stop, syscall.SIGTERM, os.Interrupt)
 	source := fakeSource{count: count, name: c.Node.Name, address: c.Server.Listen}
-	server, err := admin.New(admin.Options{Listen: c.Admin.Listen, Source: source, Logger: zerolog.Nop()})
+	server, err := admin.New(admin.Options{Listen: c.Admin.Listen, Source: source, Logger: zerolog.Nop(),
+		Hot: func(_ context.Context, top int) admin.Hot { return fakeHot(top) }})
 	if err != nil {
 		return err
 	}
 	for <-stop; c.Node.Rack == "deaf"; <-stop {
 	}
 	return server.Shutdown(context.Background())
+}
+
+// fakeHot is what is hot at a fake node.
+func fakeHot(top int) admin.Hot {
+	h := admin.Hot{HalfLife: 5, Members: 3, Silent: 1, Reads: 9000.4, Writes: 7.25, Keys: []admin.HotKey{
+		{Key: "user:7", Bytes: 6, Reads: 4503.6, Share: 0.5, Slot: 2780, Partition: 43, Replicas: []string{"n2", "n1"}},
+		{Key: `a\xff b`, Base64: "Yf8gYg==", Bytes: 70000, Beginning: true, Database: 15, Reads: 0, Writes: 7.25, Share: 0.0008, Partition: 1, Replicas: []string{"n1"}},
+	}, Partitions: []admin.HotPartition{{Partition: 43, Reads: 4600, Writes: 1, Share: 0.511, Replicas: []string{"n2", "n1"}}}}
+	h.Keys = h.Keys[:min(top, len(h.Keys))]
+	return h
 }
 
 // fakeSource is a cluster that has formed: this node and count-1 others.

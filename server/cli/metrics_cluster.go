@@ -38,9 +38,11 @@ func clusterSampler(n *cluster.Node) admin.Sampler {
 			{"corrupt_reads_total", "Reads that met damaged bytes.", m.CorruptReads.Load()},
 			{"stand_ins_total", "Objects given to a fallback in place of a replica that was away.", m.StandIns.Load()},
 			{"read_stand_ins_total", "Reads asked of a fallback in place of a replica.", m.ReadStandIns.Load()},
+			{"spread_reads_total", "Reads of hot keys that were spread over their replicas.", m.SpreadReads.Load()},
 		} {
 			emit(admin.Sample{Name: "kvstore_" + c.name, Help: c.help, Value: float64(c.value)})
 		}
+		hotGauges(n, gauge)
 		gauge("requests_waiting", "Requests waiting for other nodes.", float64(n.Waiting()))
 		strained := 0.0
 		if n.Strained() {

@@ -141,6 +141,7 @@ func (n *node) administer(live *config.Live, env *command.Env) (err error) {
 			moves:  func() *admin.Moves { return movesOf(n.cluster) }},
 		Repairer: repairer{n.cluster},
 		Operator: operator{n.cluster, func() int64 { return int64(live.Config().Transfer.Rate) }},
+		Hot:      func(ctx context.Context, top int) admin.Hot { return hotOf(ctx, n.cluster, top) },
 		Samplers: []admin.Sampler{
 			serverSampler(env.Table, env.Stats, n.server, n.server.SlowReaders),
 			storageSampler(n.cluster.Storage),

@@ -19,12 +19,19 @@ import (
 func runStatus(s *shell, args []string) error {
 	v := newInvocation("status")
 	file, asJSON := v.String("config", "", ""), v.Bool("json", false, "")
+	hot, top := v.Bool("hot", false, ""), v.Int("top", defaultTop, "")
 	if err := v.parse(s, args); err != nil {
 		return err
+	}
+	if *top < 1 || *top > admin.MaxTop {
+		return usageError(fmt.Sprintf("status: --top=%d is not from 1 to %d", *top, admin.MaxTop))
 	}
 	addr, err := s.adminListen(*file, v.settings)
 	if err != nil {
 		return err
+	}
+	if *hot {
+		return showHot(s, addr, *top, *asJSON)
 	}
 	list, err := admin.NewClient(addr).Nodes(context.Background())
 	if err != nil {

@@ -42,6 +42,30 @@ n4    127.0.0.1:7004  dead   never      0 (0%)      0 (0%)    dc1  r4    d
 	}
 }
 
+func TestWriteHot(t *testing.T) {
+	for _, tc := range []struct {
+		h    admin.Hot
+		want string
+	}{
+		{fakeHot(2), `9000 reads and 7.2 writes a second at 2 nodes; a request counts half after 5s
+1 node did not answer: what clients ask there is missing here
+
+KEY                         DB  READS/S  WRITES/S  SHARE  PARTITION  REPLICAS
+"user:7"                    0   4504     0         50.0%  43         n2 n1
+"a\xff b"... (70000 bytes)  15  0        7.2       0.1%   1          n1
+
+PARTITION  READS/S  WRITES/S  SHARE  REPLICAS
+43         4600     1.0       51.1%  n2 n1
+`},
+		{admin.Hot{Members: 1, HalfLife: 5}, "0 reads and 0 writes a second at 1 node; a request counts half after 5s\nno key stands out\n"},
+	} {
+		var b strings.Builder
+		if err := writeHot(&b, tc.h); err != nil || b.String() != tc.want {
+			t.Errorf("%v, got\n%s\nwant\n%s", err, b.String(), tc.want)
+		}
+	}
+}
+
 func TestWriteStatusFirstLine(t *testing.T) {
 	alive := admin.Node{ID: "a", Name: "n1", State: "alive"}
 	for _, tc := range []struct {

@@ -87,6 +87,7 @@ func (m *machine) options(p *process) cluster.Options {
 		BootID:          fmt.Sprintf("boot-%d", m.boots),
 		Now:             func() time.Time { return time.Now().Add(m.skew) },
 		Mended:          w.mended,
+		HotReads:        0.02, // most of what is read again within a minute
 	}
 	o.Storage.ScrubPeriod = w.c.Period
 	o.Storage.FS = &vfs.Faulty{FS: m.disk.View(), Inject: p.inject}
