@@ -73,6 +73,7 @@ func (n *Node) adopt(r *ring.Ring) error {
 	n.followLives(before, r)
 	n.noteReplication(before, r)
 	n.rpc.SetPeers(n.peersOf(r))
+	n.freeze.noteChange()
 	n.thaw(r)
 	for i := range r.Members {
 		n.reach(r.Members[i].ID)

@@ -27,7 +27,7 @@
 //
 // Any member takes a node in. While nothing is stored anywhere, every member
 // promises that it holds nothing and refuses writes (freeze), and the new ring's
-// table holds at once. With cluster.auto_join = false the node becomes a member that
+// table holds at once. One that is away may hold something: partitions move then. With cluster.auto_join = false the node becomes a member that
 // holds nothing and has no vote.
 //
 // A node keeps telling the ring in which life and where it is (keepPlace). One that

@@ -6,6 +6,7 @@ import (
 	"errors"
 	"slices"
 	"testing"
+	"time"
 
 	"github.com/rs/zerolog"
 
@@ -17,10 +18,13 @@ import (
 )
 
 // openAlone starts a node that founds a cluster by itself.
-func openAlone(t *testing.T) *Node {
+func openAlone(t *testing.T) *Node { return openAloneOn(t, vfs.NewMem()) }
+
+// openAloneOn starts it in a directory that may be one of before.
+func openAloneOn(t *testing.T, disk vfs.FS) *Node {
 	t.Helper()
 	n, err := Open(Options{
-		Dir: "data", Storage: storage.Options{FS: vfs.NewMem(), Logger: zerolog.Nop()}, Name: "alone",
+		Dir: "data", Storage: storage.Options{FS: disk, Logger: zerolog.Nop()}, Name: "alone",
 		Gossip: "127.0.0.1:0", RPC: "127.0.0.1:0", Client: "127.0.0.1:1", Partitions: 16,
 		BootID: "boot", Ops: map[string]*coordinator.Op{}, Logger: zerolog.Nop(),
 	})
@@ -108,6 +112,87 @@ func TestALateFreezeIsRefused(t *testing.T) {
 	}
 	if err := n.serveFreeze(1, body); !errors.Is(err, errThawed) {
 		t.Fatal(err)
+	}
+}
+
+// A member that starts again keeps its promise until the ring has a successor.
+func TestAFreezeOutlivesTheProcess(t *testing.T) {
+	t.Parallel()
+	disk := vfs.NewMem()
+	n := openAloneOn(t, disk)
+	epoch := n.epoch()
+	body := binary.BigEndian.AppendUint64(nil, uint64(epoch))
+	if err := n.serveFreeze(1, body); err != nil {
+		t.Fatal(err)
+	}
+	if err := n.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	n = openAloneOn(t, disk)
+	if n.epoch() == epoch && !n.isFrozen() {
+		t.Fatal("it takes writes, and the change that was asked for may be chosen")
+	}
+	soon(t, "the node to take writes again", func() bool { return !n.isFrozen() })
+	if n.epoch() == epoch {
+		t.Error("what was proposed may be chosen still, over what is written now")
+	}
+	if err := n.Shutdown(context.Background()); err != nil {
+		t.Fatal(err)
+	}
+	if n = openAloneOn(t, disk); n.isFrozen() {
+		t.Error("a promise that has ended is kept")
+	}
+}
+
+// A ring of a later generation ends the promise, whatever its epoch.
+func TestAFreezeEndsWithTheGeneration(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	old := n.Ring()
+	for range 3 {
+		next, err := ring.Renew(n.Ring())
+		if err == nil {
+			err = n.adopt(next)
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	if err := n.serveFreeze(1, binary.BigEndian.AppendUint64(nil, uint64(n.epoch()))); err != nil {
+		t.Fatal(err)
+	}
+	forced, _, err := ring.Recover(old, []ring.NodeID{n.id.Node})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := n.adopt(forced); err != nil || n.epoch() >= old.Epoch+3 || n.isFrozen() {
+		t.Fatalf("epoch %d, frozen %v: %v", n.epoch(), n.isFrozen(), err)
+	}
+	if err := n.serveFreeze(1, binary.BigEndian.AppendUint64(nil, uint64(n.epoch()))); !errors.Is(err, errThawed) {
+		t.Fatalf("promised by the ring of another generation: %v", err)
+	}
+}
+
+// A member that is away does not keep a node from joining: it may hold data, as any
+// member may that holds some, and partitions move.
+func TestANodeJoinsWhileAMemberIsAway(t *testing.T) {
+	t.Parallel()
+	f := openFleet(t, 3, inMemory)
+	f.shut(2)
+	o := f.o[2]
+	o.Storage.FS, o.Name, o.Gossip, o.RPC = vfs.NewMem(), "n3", "127.0.0.1:0", "127.0.0.1:0"
+	n, err := Open(o)
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = n.Shutdown(context.Background()) })
+	select {
+	case <-n.Joined():
+	case <-time.After(time.Minute):
+		t.Fatal("it was not taken in")
+	}
+	if r := n.Ring(); len(r.Members) != 4 || len(r.Transfers) == 0 {
+		t.Errorf("%d members, %d transfers", len(r.Members), len(r.Transfers))
 	}
 }
 

@@ -72,7 +72,7 @@ func (f *flock) add() *Node {
 	f.t.Cleanup(func() { _ = n.Shutdown(context.Background()) })
 	select {
 	case <-n.Joined():
-	case <-time.After(20 * time.Second):
+	case <-time.After(time.Minute):
 		f.t.Fatal("the node was not taken in")
 	}
 	f.mu.Lock()
@@ -157,7 +157,7 @@ func (f *flock) later(got, value string) bool {
 func (f *flock) rest(members int) *ring.Ring {
 	f.t.Helper()
 	why := ""
-	for end := time.Now().Add(60 * time.Second); ; time.Sleep(20 * time.Millisecond) {
+	for end := time.Now().Add(2 * time.Minute); ; time.Sleep(20 * time.Millisecond) {
 		if why = f.unrest(members); why == "" {
 			return f.nodes[0].Ring()
 		}

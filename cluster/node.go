@@ -212,6 +212,9 @@ func (n *Node) open() error {
 		return err
 	}
 	n.startCount()
+	if known != nil {
+		return n.recallFreeze(known)
+	}
 	return nil
 }
 

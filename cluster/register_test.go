@@ -76,7 +76,7 @@ func openFleet(t testing.TB, size int, disk func(i int) vfs.FS) *fleet {
 		f.o[i].Gossip, f.o[i].RPC = f.nodes[i].gossip.Self().Gossip, f.nodes[i].o.RPC
 		t.Cleanup(func() { f.shut(i) })
 	}
-	for end := time.Now().Add(20 * time.Second); !f.whole(); time.Sleep(5 * time.Millisecond) {
+	for end := time.Now().Add(time.Minute); !f.whole(); time.Sleep(5 * time.Millisecond) {
 		if time.Now().After(end) {
 			t.Fatal("they do not become one ring")
 		}
