@@ -10,6 +10,7 @@ import (
 	"kvstore/cluster/consensus"
 	"kvstore/cluster/membership"
 	"kvstore/cluster/ring"
+	"kvstore/cluster/rpc"
 	"kvstore/cluster/wire"
 )
 
@@ -37,6 +38,10 @@ func (n *Node) join() {
 		case err.Error() != said:
 			said = err.Error()
 			n.log.Info().Err(err).Msg("not in the ring yet")
+		}
+		if why, since := n.gossip.KeptOut(); why != "" && n.o.KeptOut > 0 && time.Since(since) >= n.o.KeptOut {
+			n.giveUp(fmt.Errorf("%w: it %s", ErrRefused, why))
+			return
 		}
 		if attempt%askAgain == 0 {
 			_, _ = n.gossip.Join(n.o.Join) // its failure is that nobody answers, which is said above
@@ -98,6 +103,9 @@ func (n *Node) joinOnce() error {
 // configured for.
 func (n *Node) askToJoin(ctx context.Context, m membership.Meta, method uint8, body []byte) (*wire.Message, error) {
 	b, err := n.callAt(ctx, m.Name, m.RPC, methodRing, nil)
+	if errors.Is(err, rpc.ErrVersion) {
+		return nil, fmt.Errorf("%w: node %s: %w", ErrRefused, m.Name, err)
+	}
 	if err != nil {
 		return nil, err
 	}

@@ -33,6 +33,9 @@ type Options struct {
 	// AwaitCommit has nodes that join with the help of this one, and this one itself, wait until
 	// somebody commits to moving data to them.
 	AwaitCommit bool
+	// KeptOut is for how long a node that has yet to join lets itself be kept out, because its name, its
+	// cluster's name or the secret differ, before it ends with ErrRefused; 0: for ever.
+	KeptOut time.Duration
 	// AutoWeight has the node take a smaller part of its share while its disk is low.
 	AutoWeight bool
 	Partitions int // of a cluster that is founded; of the one that is joined, or 0

@@ -31,24 +31,38 @@ func (w *logWriter) Write(line []byte) (int, error) {
 		}
 	}
 	text = bytes.TrimPrefix(text, []byte("memberlist: "))
-	if bytes.Contains(text, []byte("unacceptable label")) {
-		if level = zerolog.DebugLevel; w.strangerDue() {
+	if why, mend := strangeness(text); why != noObstacle {
+		if level = zerolog.DebugLevel; w.strangerDue(why) {
 			level = zerolog.WarnLevel
-			text = append(text, "; a node of another cluster.name has this one in its cluster.join"...)
+			text = append(text, mend...)
 		}
 	}
 	w.log.WithLevel(level).Str("from", "gossip").Msg(string(text))
 	return len(line), nil
 }
 
-// strangerDue reports whether a node of another cluster is worth a warning now.
-func (w *logWriter) strangerDue() bool {
+// strangeness says what keeps a node out that this line is about, and what its operator is to do.
+func strangeness(line []byte) (why obstacle, mend string) {
+	has := func(text string) bool { return bytes.Contains(line, []byte(text)) }
+	switch {
+	case has("unacceptable label"):
+		return hungUp, "; a node of another cluster.name has this one in its cluster.join"
+	case has("installed keys could decrypt"), has("encryption is configured"), has("encryption is not configured"):
+		return otherKey, "; a node of another cluster.secret, or of none, has this one in its cluster.join"
+	case has("set node.name"):
+		return otherName, ""
+	}
+	return noObstacle, ""
+}
+
+// strangerDue reports whether a node that is kept out is worth a warning now.
+func (w *logWriter) strangerDue(why obstacle) bool {
 	w.mu.Lock()
 	defer w.mu.Unlock()
 	if w.strangers == nil {
 		w.strangers = complaints{}
 	}
-	return w.strangers.due(hungUp, w.now())
+	return w.strangers.due(why, w.now())
 }
 
 // oneLine is the text of an error of memberlist's, which lists several on lines

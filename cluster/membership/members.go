@@ -96,7 +96,7 @@ type Members struct {
 	stop     chan struct{} // closed by Close
 	wg       sync.WaitGroup
 
-	obstacle atomic.Pointer[string] // why no seed lets this node in; nil or empty once one has
+	obstacle atomic.Pointer[out] // why no seed lets this node in; nil once one has
 
 	mu     sync.Mutex
 	closed bool
@@ -167,10 +167,19 @@ func (m *Members) Join(seeds []string) (int, error) {
 // Obstacle says why none of Options.Seeds lets this node in and what would mend it; empty once one has, or as long as
 // none was asked.
 func (m *Members) Obstacle() string {
-	if p := m.obstacle.Load(); p != nil {
-		return *p
+	if o := m.obstacle.Load(); o != nil {
+		return fmt.Sprintf("cluster.join = %q %s", o.seeds, o.text)
 	}
 	return ""
+}
+
+// KeptOut says what seeds that were reached did in place of letting this node in, and since when none did anything else;
+// empty when that is not so. It does not pass by itself: names or secrets differ.
+func (m *Members) KeptOut() (why string, since time.Time) {
+	if o := m.obstacle.Load(); o != nil && !o.since.IsZero() {
+		return o.text, o.since
+	}
+	return "", time.Time{}
 }
 
 // UpdateMeta changes what this node says of itself, except where gossip reaches it, and spreads it.
@@ -290,10 +299,10 @@ func (m *Members) rejoin() {
 			} else {
 				every = probeInterval
 				why := obstacleOf(err)
-				text := explain(why, m.o.Label, seeds, err)
-				m.obstacle.Store(&text)
+				text := explain(why, m.o.Self.Name, m.o.Label, err)
+				m.obstacle.Store(m.obstacle.Load().next(why, text, seeds, time.Now()))
 				if said.due(why, time.Now()) {
-					m.log.Warn().Str("error", oneLine(err)).Msg("not in the cluster yet: " + text)
+					m.log.Warn().Str("error", oneLine(err)).Msg("not in the cluster yet: " + m.Obstacle())
 				}
 			}
 		}

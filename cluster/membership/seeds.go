@@ -16,6 +16,8 @@ const (
 	hungUp
 	// otherKey: one side encrypts and the other does not, or with another key.
 	otherKey
+	// otherName: a member has this node's name.
+	otherName
 	// unreached: nobody listens there, or what does refuses in words.
 	unreached
 )
@@ -36,6 +38,8 @@ func obstacleOf(err error) obstacle {
 		return false
 	}
 	switch {
+	case has("set node.name"):
+		return otherName
 	case has("crypt", "No installed keys"):
 		return otherKey
 	case has("EOF", "connection reset", "broken pipe", "closed pipe"):
@@ -44,16 +48,40 @@ func obstacleOf(err error) obstacle {
 	return unreached
 }
 
-// explain says what keeps this node out, and how to mend it.
-func explain(why obstacle, label string, seeds []string, err error) string {
-	at := fmt.Sprintf("cluster.join = %q", strings.Join(seeds, ","))
+// explain says what keeps this node, of a name and a cluster's name, out, and how to mend it: what
+// whoever listens at cluster.join did.
+func explain(why obstacle, name, label string, err error) string {
 	switch why {
 	case hungUp:
-		return fmt.Sprintf("%s hung up: most likely it is of a cluster of another name than cluster.name = %q; set cluster.name as it is there, or cluster.join to members of this cluster (cluster.secret must be the same, too)", at, label)
+		return fmt.Sprintf("hung up: most likely it is of a cluster of another name than cluster.name = %q; set cluster.name as it is there, or cluster.join to members of this cluster (cluster.secret must be the same, too)", label)
 	case otherKey:
-		return fmt.Sprintf("%s encrypts in another way: cluster.secret must be the same on all nodes of a cluster", at)
+		return "encrypts in another way: cluster.secret must be the same on all nodes of a cluster"
+	case otherName:
+		return fmt.Sprintf("has a member of this node's name, node.name = %q, already: give this node another (%s)", name, oneLine(err))
 	}
-	return fmt.Sprintf("%s does not let this node in: %s; start a member there, or correct cluster.join", at, oneLine(err))
+	return fmt.Sprintf("does not let this node in: %s; start a member there, or correct cluster.join", oneLine(err))
+}
+
+// out is why this node is not let in.
+type out struct {
+	kind  obstacle
+	text  string // what who listens at cluster.join did, as explain has it
+	seeds string
+	since time.Time // when an obstacle other than unreached was met first, and no seed let the node in since; zero before
+}
+
+// next returns what follows o when seeds were asked once more.
+func (o *out) next(kind obstacle, text string, seeds []string, now time.Time) *out {
+	n := &out{kind: kind, text: text, seeds: strings.Join(seeds, ",")}
+	if o != nil {
+		n.since = o.since
+	}
+	if kind == unreached {
+		n.since = time.Time{}
+	} else if n.since.IsZero() {
+		n.since = now
+	}
+	return n
 }
 
 // complaints are made once in sayAgain each.

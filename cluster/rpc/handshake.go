@@ -202,7 +202,7 @@ func receiveAck(r *wire.Reader) (wire.Message, error) {
 		return m, fmt.Errorf("read greeting: %w", err)
 	}
 	if m.Status != wire.OK {
-		for _, known := range [...]error{ErrDisplaced, ErrHeld, ErrNoPart} {
+		for _, known := range [...]error{ErrDisplaced, ErrHeld, ErrNoPart, ErrVersion} {
 			if rest, ok := bytes.CutPrefix(m.Body, []byte(known.Error())); ok {
 				return m, fmt.Errorf("%w: %w%s", ErrRefused, known, rest)
 			}
@@ -254,7 +254,7 @@ func (t *Transport) objection(h *hello) string {
 	own := t.o.ClusterID()
 	switch {
 	case h.version != Version:
-		return fmt.Sprintf("protocol version %d, this node speaks %d", h.version, Version)
+		return fmt.Sprintf("%v %d, this node speaks %d; run releases that speak the same", ErrVersion, h.version, Version)
 	case h.expected != 0 && h.expected != t.o.Self:
 		return fmt.Sprintf("this is node %v, not %v", t.o.Self, h.expected)
 	case h.class >= classes:

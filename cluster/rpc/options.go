@@ -42,6 +42,8 @@ var (
 	ErrHeld = errors.New("its place is held")
 	// ErrNoPart, with which what Options.Admit returns begins, says that the node is no member of the cluster, or none any more.
 	ErrNoPart = errors.New("it has no part in the cluster")
+	// ErrVersion says that the other side speaks another version of the protocol.
+	ErrVersion = errors.New("protocol version")
 	// ErrClosed says that the transport is closed.
 	ErrClosed = errors.New("transport closed")
 )

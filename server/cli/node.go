@@ -184,7 +184,7 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		},
 		Name: c.Node.Name, DC: c.Node.DC, Rack: c.Node.Rack, Weight: c.Node.Weight,
 		ClusterName: c.Cluster.Name, Gossip: c.Cluster.Gossip, RPC: c.Cluster.RPC, Client: c.ClientAddress(),
-		Join: c.Cluster.Join, AwaitCommit: !c.Cluster.AutoJoin, AutoWeight: c.Cluster.AutoWeight, Partitions: c.Cluster.Partitions, Secret: secret,
+		Join: c.Cluster.Join, AwaitCommit: !c.Cluster.AutoJoin, AutoWeight: c.Cluster.AutoWeight, KeptOut: keptOut, Partitions: c.Cluster.Partitions, Secret: secret,
 		Replication: cluster.Replication{N: c.Replication.N, PerDC: perDC(c), Levels: levels(c),
 			ReadTimeout: c.Replication.ReadTimeout, WriteTimeout: c.Replication.WriteTimeout},
 		Repair:    cluster.Repair{Period: c.Repair.Period, Delay: c.Repair.TombstoneAge, Rate: int64(c.Repair.Rate)},
@@ -201,6 +201,10 @@ func perDC(c *config.Config) (list []ring.DCReplicas) {
 	}
 	return list
 }
+
+// keptOut is how long a node tries to join where it is kept out: members that are only about to end do that, too, and
+// some tools start a node anew that ends.
+const keptOut = 10 * time.Second
 
 // diskReserve is the room that the engine keeps for a full disk: some hundred thousand deletions.
 const diskReserve = 64 << 20

@@ -211,6 +211,16 @@ func (n *Node) Kill() {
 	<-exited
 }
 
+// Ended waits for the end of the process, for some time, and returns how it ended.
+func (n *Node) Ended() (ended bool, err error) {
+	select {
+	case <-n.exited:
+		return true, n.err
+	case <-time.After(patience):
+		return false, nil
+	}
+}
+
 // Wait waits until the process has ended by itself and returns how.
 func (n *Node) Wait() error {
 	n.t.Helper()

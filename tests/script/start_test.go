@@ -3,9 +3,7 @@ package script
 import (
 	"net"
 	"os"
-	"os/exec"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -69,44 +67,4 @@ func TestDirectoryThatCannotBeWritten(t *testing.T) {
 	}
 	n.Settings = []string{"storage.dir=" + filepath.Join(file, "data")}
 	wantRefusal(t, n, "storage.dir = ", file, "not a directory")
-}
-
-// Until partitions can move, a ring that holds data takes nobody in, and says so.
-// Neither side is harmed: the ring serves, the newcomer may found its own.
-func TestJoinRefusedWhereDataExists(t *testing.T) {
-	first := process.Single(t)
-	c := process.Dial(t, first.Client)
-	c.Expect("SET k v", "OK")
-	second := process.New(t, "second", "cluster.join="+first.Gossip)
-	wantRefusal(t, second, "cluster.join = ", first.Gossip, "data")
-	c.Expect("GET k", "v")
-	c.Expect("SET k w", "OK")
-}
-
-// A node that asks members of a cluster of another name is kept out by every one
-// of them. It keeps asking, since they may be started anew, but says what is
-// wrong: in one line of its log, and to whoever asks for its status.
-func TestJoinAClusterOfAnotherName(t *testing.T) {
-	red := process.Single(t, "cluster.name=red")
-	blue := process.New(t, "blue", "cluster.name=blue", "cluster.join="+red.Gossip)
-	blue.Launch()
-	words := []string{"cluster.join = ", red.Gossip, "hung up", "cluster.name = ", "blue", "set cluster.name"}
-	status := func() string {
-		out, _ := exec.Command(process.Binary(), "status", "--admin.listen="+blue.Admin).CombinedOutput()
-		return string(out)
-	}
-	tells := func(text string) bool {
-		return !slices.ContainsFunc(words, func(w string) bool { return !strings.Contains(text, w) })
-	}
-	process.Await(t, func() bool { return tells(status()) }, status)
-	var said []string
-	for line := range strings.Lines(blue.Output()) {
-		if tells(line) {
-			said = append(said, line)
-		}
-	}
-	if len(said) != 1 {
-		t.Errorf("the log has %d lines that say it:\n%s", len(said), blue.Output())
-	}
-	process.Dial(t, red.Client).Expect("SET k v", "OK")
 }
