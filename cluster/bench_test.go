@@ -15,8 +15,14 @@ import (
 // alone opens a node that is a ring by itself, on the real file system.
 func alone(t testing.TB) *cluster.Node {
 	t.Helper()
+	return aloneAt(t, "127.0.0.1:0")
+}
+
+// aloneAt is alone at an address of gossip.
+func aloneAt(t testing.TB, gossip string) *cluster.Node {
+	t.Helper()
 	o := cluster.Options{
-		Dir: t.TempDir(), Name: "alone", RPC: "127.0.0.1:0", Gossip: "127.0.0.1:0", Client: "127.0.0.1:0",
+		Dir: t.TempDir(), Name: "alone", RPC: "127.0.0.1:0", Gossip: gossip, Client: "127.0.0.1:0",
 		Ops: map[string]*coordinator.Op{}, Logger: zerolog.Nop(),
 	}
 	n, err := cluster.Open(o)

@@ -149,6 +149,8 @@ func (q entropyRequests) SetFilled(p ring.Partition, filled bool) { q.n.coord.Se
 
 func (q entropyRequests) Busy() bool { return q.n.load.now().Busy() }
 
+func (q entropyRequests) Clients() bool { return q.n.load.now().Serves() }
+
 func (q entropyRequests) Keys(ctx context.Context, p ring.Partition) (keys int64) {
 	r := q.n.ring.Load()
 	if r == nil || int(p) >= r.Q {

@@ -133,8 +133,8 @@ func (k *Keeper) stateAt(ctx context.Context, id ring.NodeID, n ring.Partition) 
 	return s, m.err()
 }
 
-// enter takes everything of a range: long runs of what differs in one piece, then what
-// still does.
+// enter takes everything of a range: what differs and is not here at all, or differs over
+// many leaves, in one piece, then what still does.
 func (c *pair) enter(ctx context.Context, l leafRange) error {
 	var t Tally
 	c.tally, c.found = &t, make(map[uint32]bool)
@@ -142,8 +142,10 @@ func (c *pair) enter(ctx context.Context, l leafRange) error {
 	if err != nil {
 		return err
 	}
-	for _, run := range runs(leaves) {
-		if run.hi-run.lo < bulkLeaves && run != l {
+	own := c.k.o.Store.AppendSums(nil, l.lo, l.hi)
+	nothing := func(leaf uint32) bool { return own[leaf-l.lo] == 0 }
+	for _, run := range stretches(leaves, nothing) {
+		if run.hi-run.lo < bulkLeaves && run != l && !run.all(nothing) {
 			continue
 		}
 		if err := c.pull(ctx, run.tokens()); err != nil {

@@ -3,6 +3,7 @@ package antientropy
 import (
 	"bytes"
 	"fmt"
+	"strings"
 	"sync"
 	"testing"
 	"testing/synctest"
@@ -286,6 +287,78 @@ func TestTwoWhoFillACopyCountEachReplicaOnce(t *testing.T) {
 		both.Wait()
 		if w.nodes[2].answers() {
 			t.Errorf("it answers reads, with %q and %q", w.nodes[2].get(names[0]), w.nodes[2].get(names[1]))
+		}
+	})
+}
+
+// A partition of few keys lies in runs of a leaf or two, with nothing between: it is taken
+// in pages all the same, and not in a request for each.
+func TestAPartitionOfFewKeysIsTakenInPages(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w, p, a, b, out := outsider(t)
+		names := w.names(p, 3000)
+		for _, name := range names {
+			w.set(name, "v", a, b)
+		}
+		for _, name := range names[:3] { // written to both while the copy is made
+			w.set(name, "newer", a, b, out)
+		}
+		var mu sync.Mutex
+		asked := map[byte]int{}
+		w.meet = func(_, _ *node, op byte) {
+			mu.Lock()
+			asked[op]++
+			mu.Unlock()
+		}
+		keys, err := w.enter(p, out, 1, a)
+		if err != nil || keys != len(names)-3 {
+			t.Fatal(keys, err)
+		}
+		w.same(names, a, out)
+		if asked[opPull] > 4+3 || asked[opList]+asked[opFetch] > 3 {
+			t.Errorf("requests by kind: %v", asked)
+		}
+	})
+}
+
+// A partition of several pages comes whole when clients are served, too, in smaller ones;
+// and what fails between two pages is told.
+func TestPagesAreSmallerWhileClientsAreServed(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		for _, clients := range []bool{false, true} {
+			w, p, a, b, out := outsider(t)
+			w.clients.Store(clients)
+			names := w.names(p, 500)
+			for _, name := range names {
+				w.set(name, strings.Repeat("v", 2000), a, b)
+			}
+			pages, fails := 0, 0
+			var mu sync.Mutex
+			w.meet = func(_, to *node, op byte) {
+				mu.Lock()
+				defer mu.Unlock()
+				if op != opPull {
+					return
+				}
+				if pages++; pages == 2 && fails == 0 {
+					fails++
+					to.down.Store(true)
+				}
+			}
+			if keys, err := w.enter(p, out, 1, a); err == nil || keys == 0 || keys >= len(names) {
+				t.Fatalf("%d keys with a source that went away: %v", keys, err)
+			}
+			w.nodes[a].down.Store(false)
+			pages = 2
+			if _, err := w.enter(p, out, 1, a); err != nil {
+				t.Fatal(err)
+			}
+			w.same(names, a, out)
+			if least := 2 + 1000*1000/pageBytes; !clients && pages > least+3 {
+				t.Errorf("%d pages, want %d", pages, least)
+			} else if least := 2 + 800*1000/sliceBytes; clients && pages < least {
+				t.Errorf("%d pages with clients, want %d at least", pages, least)
+			}
 		}
 	})
 }

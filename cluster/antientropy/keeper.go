@@ -62,8 +62,10 @@ type Requests interface {
 	Settle(p ring.Partition, doubt uint32)
 	// SetFilled says whether this node's copy of a partition may answer reads.
 	SetFilled(p ring.Partition, filled bool)
-	// Busy reports whether clients need the node's time.
+	// Busy reports whether clients need the node's time, Clients whether there are any
+	// at all.
 	Busy() bool
+	Clients() bool
 	// Keys returns how many keys this node's copy of a partition has.
 	Keys(ctx context.Context, p ring.Partition) int64
 	// WriteQuorum is how many of n replicas acknowledge a write by default.
@@ -108,6 +110,7 @@ type Keeper struct {
 	pace *pacer
 	// movePace is that of copies that enter or leave.
 	movePace *pacer
+	lane     *lane
 	Metrics  Metrics
 	refills  refills
 
@@ -163,6 +166,7 @@ func New(o Options) *Keeper {
 	k := &Keeper{o: o, drifts: make(map[leafRange]int), fills: make(map[ring.Partition]chan struct{})}
 	k.SetTimes(o.Period, o.Delay)
 	k.pace, k.movePace = newPacer(o.Rate, o.Requests.Busy), newPacer(o.MoveRate, o.Requests.Busy)
+	k.lane = newLane(o.Requests.Clients, o.Requests.Busy)
 	k.ctx, k.cancel = context.WithCancel(context.Background())
 	for i := range k.wake {
 		k.wake[i] = make(chan struct{}, 1)

@@ -74,6 +74,30 @@ func runs(leaves []uint32) (out []leafRange) {
 	return out
 }
 
+// stretches is runs of leaves that differ, over what lies between where nothing is: those
+// leaves, being equal, are empty on both sides. Where keys are few most leaves are, and each
+// run by itself would cost a request for a key or two.
+func stretches(leaves []uint32, nothing func(leaf uint32) bool) (out []leafRange) {
+	for _, r := range runs(leaves) {
+		if n := len(out); n > 0 && (leafRange{out[n-1].hi, r.lo}).all(nothing) {
+			out[n-1].hi = r.hi
+			continue
+		}
+		out = append(out, r)
+	}
+	return out
+}
+
+// all reports whether something holds for every leaf of a range.
+func (r leafRange) all(holds func(leaf uint32) bool) bool {
+	for l := r.lo; l < r.hi; l++ {
+		if !holds(l) {
+			return false
+		}
+	}
+	return true
+}
+
 // entry stands for a record in a list: where it is, and what it is.
 type entry struct {
 	token ring.Token

@@ -2,6 +2,7 @@ package antientropy
 
 import (
 	"bytes"
+	"cmp"
 
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/replica"
@@ -106,15 +107,16 @@ func (k *Keeper) sums(s span, parts int, below hlc.Timestamp) ([]uint64, error) 
 	return out, err
 }
 
-// page collects records up to pageBytes.
+// page collects records up to a limit, pageBytes if that is 0.
 type page struct {
-	out  []byte
-	full bool
+	out   []byte
+	limit int
+	full  bool
 }
 
 // add appends a record; false when the page had no room left.
 func (p *page) add(name, value []byte) bool {
-	if len(p.out) > 0 && len(p.out)+len(name)+len(value) > pageBytes {
+	if len(p.out) > 0 && len(p.out)+len(name)+len(value) > cmp.Or(p.limit, pageBytes) {
 		p.full = true
 		return false
 	}

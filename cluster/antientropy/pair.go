@@ -259,36 +259,6 @@ func (c *pair) divide(ctx context.Context, spans []span, s span) ([]span, error)
 	return spans, m.err()
 }
 
-// pull takes all the other replica has in a span where this one has nothing.
-func (c *pair) pull(ctx context.Context, s span) error {
-	from, _ := s.bounds()
-	for len(from) > 0 {
-		body := binary.BigEndian.AppendUint64([]byte{opPull}, uint64(c.below))
-		body = binary.BigEndian.AppendUint64(appendBytes(body, from), uint64(s.hi))
-		m, err := c.ask(ctx, body)
-		if err != nil {
-			return err
-		}
-		from = m.bytes()
-		size := len(m.b)
-		records := m.records()
-		if m.bad {
-			return errMalformed
-		}
-		c.count(len(records), len(records))
-		c.tell(len(records), size)
-		for _, r := range records {
-			if len(r.Key) >= 8 {
-				c.found[leafOf(ring.Token(binary.BigEndian.Uint64(r.Key)))] = true
-			}
-		}
-		if err := c.k.o.Store.Mend(records, c.yields); err != nil {
-			return fmt.Errorf("take over records: %w", err)
-		}
-	}
-	return nil
-}
-
 func (c *pair) count(compared, differing int) {
 	c.tally.Keys += int64(compared)
 	c.tally.Differing += int64(differing)

@@ -40,7 +40,7 @@ func (k *Keeper) Serve(ctx context.Context, from ring.NodeID, body []byte) ([]by
 	case opFetch:
 		return k.serveFetch(m)
 	case opPull:
-		return k.servePull(m)
+		return k.servePull(ctx, m)
 	case opPush:
 		records := m.records()
 		if m.bad {
@@ -209,7 +209,7 @@ type sumRecord struct {
 	key, value []byte
 }
 
-func (k *Keeper) servePull(m *reader) ([]byte, error) {
+func (k *Keeper) servePull(ctx context.Context, m *reader) ([]byte, error) {
 	below, from, to := m.horizon(), m.bytes(), m.token()
 	if m.bad || len(from) < 8 {
 		return nil, errMalformed
@@ -218,20 +218,29 @@ func (k *Keeper) servePull(m *reader) ([]byte, error) {
 	if lo > to {
 		return nil, errMalformed
 	}
-	var p page
+	p := page{limit: k.lane.page()}
 	var next []byte
-	_, err := k.walk(span{lo, to}, from, below, func(_ ring.Token, name, value []byte) bool {
-		if p.add(name, value) {
-			return true
-		}
-		next = slices.Clone(name)
-		return false
+	err := k.lane.run(ctx, func() error {
+		_, err := k.walk(span{lo, to}, from, below, func(_ ring.Token, name, value []byte) bool {
+			if p.out == nil {
+				p.out = make([]byte, 0, p.limit+len(name)+len(value)+maxHead)
+			}
+			if p.add(name, value) {
+				return true
+			}
+			next = slices.Clone(name)
+			return false
+		})
+		return err
 	})
 	if err != nil {
 		return nil, err
 	}
 	return append(appendBytes(nil, next), p.out...), nil
 }
+
+// maxHead is what stands before the bytes of a record.
+const maxHead = 2 * binary.MaxVarintLen64
 
 // serveAgree notes that this copy holds what all held when a round began.
 func (k *Keeper) serveAgree(m *reader) error {

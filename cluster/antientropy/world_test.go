@@ -26,6 +26,8 @@ type world struct {
 	ring  *ring.Ring
 	nodes []*node
 	moved atomic.Int64
+	// clients says that nodes serve some.
+	clients atomic.Bool
 	// meet, when set, is called with each request before it is served.
 	meet func(from, to *node, op byte)
 }
@@ -156,6 +158,7 @@ func (n *node) answers() bool {
 }
 
 func (n *node) Busy() bool                                 { return false }
+func (n *node) Clients() bool                              { return n.w.clients.Load() }
 func (n *node) Keys(context.Context, ring.Partition) int64 { return 0 }
 func (n *node) WriteQuorum(replicas int) int               { return replicas/2 + 1 }
 func (n *node) Purging() bool                              { return false }

@@ -26,6 +26,9 @@ type Load struct {
 // Busy reports whether clients need all of the node.
 func (l Load) Busy() bool { return l.Waiting > waitingSome || l.Late >= lateSome || l.Pressed }
 
+// Serves reports whether there is client traffic worth sparing.
+func (l Load) Serves() bool { return l.Requests >= idleRequests }
+
 // suffers reports whether clients suffer already.
 func (l Load) suffers() bool { return l.Late >= lateMuch || l.Pressed }
 
@@ -64,7 +67,7 @@ func (g *Granter) Grant(now time.Time, l Load, keys int) Grant {
 	switch {
 	case l.suffers():
 		rate, window = starvedRate, 1
-	case l.Requests < idleRequests:
+	case !l.Serves():
 	case l.Late >= lateSome:
 		rate, window = lateRate, 1
 	default:

@@ -12,11 +12,19 @@ import (
 
 // mendTask merges a record of another replica.
 type mendTask struct {
-	r      *Replica
+	*mending
 	key    Key
 	object []byte
+}
+
+// mending is what the tasks of one Mend have in common.
+type mending struct {
+	r      *Replica
 	yields hlc.Timestamp
-	done   func(err error)
+	wg     sync.WaitGroup // for all tasks to be done
+
+	mu    sync.Mutex
+	first error // guarded by mu
 }
 
 // Mend merges records of another replica into this one, and returns when that is
@@ -24,35 +32,32 @@ type mendTask struct {
 // instead of being merged: see package antientropy, which has no trust in it. A
 // record that cannot be read is replaced.
 func (r *Replica) Mend(records []Record, yields hlc.Timestamp) error {
-	var (
-		wg    sync.WaitGroup
-		mu    sync.Mutex
-		first error
-	)
 	if r.Crowded() {
 		return ErrBusy
 	}
-	for _, rec := range records {
+	m := &mending{r: r, yields: yields}
+	tasks, tokens := make([]mendTask, len(records)), make([]uint64, len(records))
+	for i, rec := range records {
 		token, db, name, err := key.ParseUser(rec.Key)
 		if err != nil {
 			return err
 		}
-		wg.Add(1)
-		r.Do(&mendTask{r, Key{ring.Token(token), db, name}, rec.Value, yields, func(err error) {
-			if err != nil {
-				mu.Lock()
-				if first == nil {
-					first = err
-				}
-				mu.Unlock()
-			}
-			wg.Done()
-		}})
+		tasks[i], tokens[i] = mendTask{m, Key{ring.Token(token), db, name}, rec.Value}, token
 	}
-	wg.Wait()
+	m.wg.Add(len(tasks))
+	for i := range tasks {
+		if i%mendAhead == 0 {
+			r.ExpectAll(tokens[i:min(i+mendAhead, len(tokens))])
+		}
+		r.Do(&tasks[i])
+	}
+	m.wg.Wait()
 	r.endTurn()
-	return first
+	return m.first
 }
+
+// mendAhead is how many records are looked for at a time: see ExpectAll.
+const mendAhead = 16
 
 // Key implements Task.
 func (t *mendTask) Key() Key { return t.key }
@@ -64,7 +69,16 @@ func (t *mendTask) Keep() {}
 func (t *mendTask) Mends(err error) bool { return t.r.corrupt(err) }
 
 // Done implements Task.
-func (t *mendTask) Done(err error) { t.done(err) }
+func (t *mendTask) Done(err error) {
+	if err != nil {
+		t.mu.Lock()
+		if t.first == nil {
+			t.first = err
+		}
+		t.mu.Unlock()
+	}
+	t.wg.Done()
+}
 
 // Apply implements Task.
 func (t *mendTask) Apply(s *Scratch) ([]byte, error) {
