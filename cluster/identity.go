@@ -41,6 +41,8 @@ type identity struct {
 	Left bool `json:"left,omitempty"`
 	// File names the directory's own place on its disk; a copy has another.
 	File string `json:"file,omitempty"`
+	// Restored says that the directory was made of a backup, and not started since.
+	Restored bool `json:"restored,omitempty"`
 }
 
 const (
@@ -71,13 +73,13 @@ func loadIdentity(fsys vfs.FS, dir, boot, file string, now hlc.Timestamp) (id id
 			reborn = true
 		}
 	}
-	id.Boot, id.Clean, id.File = boot, false, file
+	id.Boot, id.Clean, id.File, id.Restored = boot, false, file, false
 	return id, fresh, reborn, id.save(fsys, dir)
 }
 
 // isCopied reports whether a directory is a copy of the one its identity is of.
 func isCopied(id *identity, file string) bool {
-	return id.File != "" && file != "" && id.File != file
+	return id.Restored || id.File != "" && file != "" && id.File != file
 }
 
 // isOld reports whether the directory is a copy for certain, and may thus be older than
@@ -86,7 +88,7 @@ func isCopied(id *identity, file string) bool {
 func isOld(id *identity, boot, file string) bool {
 	_, was, _ := strings.Cut(id.File, ":")
 	_, is, _ := strings.Cut(file, ":")
-	return isCopied(id, file) && (was != is || id.Boot == boot)
+	return id.Restored || isCopied(id, file) && (was != is || id.Boot == boot)
 }
 
 // markOld has checkEngine find that the engine lacks what its node has acknowledged, if

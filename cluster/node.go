@@ -55,6 +55,7 @@ type Node struct {
 	handoff   handoff
 	load      load
 	lives     lives
+	backups   backups
 	began     time.Time
 	emptied   bool // the engine has lost what the node held, and no ring was there to note it for
 
@@ -114,6 +115,9 @@ func Open(o Options) (*Node, error) {
 func (n *Node) open() error {
 	n.o.Storage.OnDamage = n.noteDamage
 	n.o.Storage.SelfPaced = true // the replica rests
+	if err := n.checkRestored(); err != nil {
+		return err
+	}
 	db, err := storage.Open(n.o.Dir, n.o.Storage)
 	if err != nil {
 		return err

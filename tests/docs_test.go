@@ -50,7 +50,7 @@ var (
 // kvstore, and commands that redis-cli sends.
 func TestCommandsOfDocumentsExist(t *testing.T) {
 	makefile, commands := text(t, "Makefile"), text(t, "docs/commands.md")
-	own := map[string]bool{"server": true, "demo": true, "status": true, "ring": true, "cluster": true, "repair": true, "storage": true, "config": true, "version": true, "help": true}
+	own := map[string]bool{"server": true, "demo": true, "status": true, "ring": true, "cluster": true, "repair": true, "backup": true, "restore": true, "storage": true, "config": true, "version": true, "help": true}
 	documents, err := filepath.Glob(filepath.Join(root, "docs", "*.md"))
 	if err != nil {
 		t.Fatal(err)

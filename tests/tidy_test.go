@@ -37,9 +37,10 @@ var imports = map[string][]string{
 	"server/admin":   {},
 	"server/command": {"cluster", "cluster/coordinator", "cluster/ring", "cluster/version", "resp"},
 
-	"cluster": {"cluster/antientropy", "cluster/consensus", "cluster/coordinator", "cluster/hint", "cluster/hlc", "cluster/hot", "cluster/membership", "cluster/replica", "cluster/ring", "cluster/rpc", "cluster/transfer", "cluster/version", "cluster/wire",
+	"cluster": {"cluster/antientropy", "cluster/backup", "cluster/consensus", "cluster/coordinator", "cluster/hint", "cluster/hlc", "cluster/hot", "cluster/membership", "cluster/replica", "cluster/ring", "cluster/rpc", "cluster/transfer", "cluster/version", "cluster/wire",
 		"storage", "storage/corrupt", "storage/key", "storage/vfs"},
 	"cluster/antientropy": {"cluster/hlc", "cluster/replica", "cluster/ring", "cluster/version", "storage/key"},
+	"cluster/backup":      {"storage/vfs"},
 	"cluster/consensus":   {"cluster/ring"},
 	"cluster/coordinator": {"cluster/hlc", "cluster/hot", "cluster/replica", "cluster/ring", "cluster/version", "cluster/wire", "storage/prefetch"},
 	"cluster/hint":        {"cluster/replica", "cluster/ring", "storage/key"},

@@ -25,6 +25,7 @@ type fake struct {
 	refuse  error
 	merged  []Node
 	repairs []int
+	backup  Backup
 }
 
 func (f *fake) Repair(partition int) (bool, error) {
@@ -34,7 +35,15 @@ func (f *fake) Repair(partition int) (bool, error) {
 	f.repairs = append(f.repairs, partition)
 	return len(f.repairs) < 3, nil
 }
-func (f *fake) Repaired() Repair { return Repair{Known: true, Partitions: 4, Done: len(f.repairs)} }
+func (f *fake) StartBackup(dir string) error {
+	if dir != "/new" {
+		return errors.New("it is not empty")
+	}
+	f.backup = Backup{Known: true, Dir: dir, Epoch: 8}
+	return nil
+}
+func (f *fake) LastBackup() Backup { return f.backup }
+func (f *fake) Repaired() Repair   { return Repair{Known: true, Partitions: 4, Done: len(f.repairs)} }
 
 // fakeOperator refuses what fails, and knows one plan.
 type fakeOperator struct {
@@ -82,7 +91,7 @@ func (f *fake) Merge(_ context.Context, nodes []Node) error {
 
 func start(t *testing.T, source Source, samplers ...Sampler) string {
 	t.Helper()
-	s, err := New(Options{Listen: "127.0.0.1:0", Source: source, Repairer: &fake{}, Operator: &fakeOperator{}, Samplers: samplers,
+	s, err := New(Options{Listen: "127.0.0.1:0", Source: source, Repairer: &fake{}, Backer: &fake{}, Operator: &fakeOperator{}, Samplers: samplers,
 		Hot: func(_ context.Context, top int) Hot {
 			return Hot{Members: top, Keys: []HotKey{{Key: "user:7", Bytes: 6, Replicas: []string{"n1"}}}}
 		}, Logger: zerolog.Nop()})
@@ -162,6 +171,10 @@ func TestEndpoints(t *testing.T) {
 		{"POST", "/v1/repair", `{"partition": 3}`, 200, `"done": 1`},
 		{"POST", "/v1/repair", "{}", 200, `"done": 2`},
 		{"POST", "/v1/repair", "{}", 409, "under way"},
+		{"GET", "/v1/backup", "", 200, `"known": false`},
+		{"POST", "/v1/backup", `{"directory": "/new"}`, 400, "unknown field"},
+		{"POST", "/v1/backup", `{"dir": "/old"}`, 409, "it is not empty"},
+		{"POST", "/v1/backup", `{"dir": "/new"}`, 200, `"epoch": 8`},
 		{"GET", "/v1/cluster", "", 200, `"name": "n1"`},
 		{"POST", "/v1/cluster", "{}", 405, ""},
 		{"POST", "/v1/cluster/plan", "", 400, "read the request: EOF"},

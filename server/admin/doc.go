@@ -10,6 +10,8 @@
 //	GET  /v1/hot         Hot: what clients ask for most, over all members; ?top=20 says how many
 //	GET  /v1/repair      Repair: the comparison of replicas under way, or the last one
 //	POST /v1/repair      {} or {"partition": 5}: begins one, answers Repair; 409 when one runs
+//	GET  /v1/backup      Backup: the one under way, or the last one
+//	POST /v1/backup      {"dir": "/whole/path"}: begins one, answers Backup; 409 says why not
 //	GET  /v1/cluster     Cluster: the members, and how far what moves between them is
 //	POST /v1/cluster/plan     Change: answers the Plan of it, and changes nothing
 //	POST /v1/cluster/commit   Change: makes it, answers Changed; 409 says why not
@@ -17,7 +19,8 @@
 //	POST /v1/cluster/recover  {"force": true}: answers Changed
 //	GET  /debug/pprof/   profiles
 //
-// Nothing here has a password; the address is meant to be private. A browser on
+// Nothing here has a password, and a backup is written wherever the node may write to a
+// new directory; the address is meant to be private. A browser on
 // the same machine is kept from posting by the check of its Origin.
 //
 // # Shapes
@@ -35,6 +38,7 @@
 // A node that is not ready has "ready": false and "reason"; one whose clock is
 // likely to be wrong says why in "clock"; one that is being filled by others has
 // "filling", how many of its partitions are not yet, and "refill", how far that is.
+// "unsettled" counts partitions that others may have written without it;
 // "state" is alive, suspect or dead;
 // "member" tells whether the ring gives it partitions; "heartbeat" is when
 // something was last heard from it, absent if never; "replicas" counts the

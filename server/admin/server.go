@@ -44,6 +44,7 @@ type Options struct {
 	Operator Operator // nil: /v1/cluster is not there
 	// Hot tells what is hot, the top of so many; nil: /v1/hot is not there.
 	Hot      func(ctx context.Context, top int) Hot
+	Backer   Backer    // nil: /v1/backup is not there
 	Samplers []Sampler // whose samples /metrics shows besides Go's and the process's
 	Logger   zerolog.Logger
 }
@@ -123,6 +124,9 @@ func routes(o Options) http.Handler {
 	}
 	if o.Hot != nil {
 		hotRoute(mux, o.Hot)
+	}
+	if o.Backer != nil {
+		backupRoutes(mux, o.Backer)
 	}
 	mux.HandleFunc("GET /debug/pprof/", pprof.Index)
 	mux.HandleFunc("GET /debug/pprof/cmdline", pprof.Cmdline)

@@ -14,6 +14,7 @@ type NodeList struct {
 	Clock      string  `json:"clock,omitempty"`   // why the node's clock is likely to be wrong
 	Filling    int     `json:"filling,omitempty"` // partitions of the node that others are filling
 	Refill     *Refill `json:"refill,omitempty"`  // how far they are; absent when nothing is filled
+	Unsettled  int     `json:"unsettled"`         // partitions that others may have written without the node
 	Epoch      uint64  `json:"epoch"`
 	Partitions int     `json:"partitions"`
 	Nodes      []Node  `json:"nodes"`

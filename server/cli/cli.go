@@ -39,10 +39,12 @@ func commands() []subcommand {
 	return []subcommand{
 		{"server", "[--config FILE] [--section.key=value ...]", "run a node", runServer},
 		{"demo", "[--nodes 3] [--port 7001] [--dir DIR] [--section.key=value ...]", "run a whole cluster on this machine", runDemo},
-		{"status", "[--hot [--top N]] [--json]", "show the nodes as a running node sees them, or what is hot", runStatus},
+		{"status", "[--level | --hot [--top N]] [--json]", "show the nodes as a running node sees them, or what is hot", runStatus},
 		{"ring", "[--partitions] [--json]", "show which node holds what", runRing},
 		{"repair", "[--partition P] [--json]", "compare replicas now, and bring them level", runRepair},
 		{"cluster", "status | plan | commit | abort | decommission NODE | remove NODE | replace OLD NEW | weight NODE W | replication N|DC=N,... | move-pause | move-resume | recover --force [flags]", "change who is in the cluster and what each node holds", runCluster},
+		{"backup", "DIR [--json]", "have a running node write a backup to a new directory of its machine", runBackup},
+		{"restore", "BACKUP [--all=WORD [--ring=BACKUP]] [--storage.dir=DIR]", "make a node's directory of a backup", runRestore},
 		{"storage", "check | repair | inspect [FILE | DIR] [flags]", "verify, mend or show a directory that no node runs on", runStorage},
 		{"config", "check [--config FILE] [--section.key=value ...]", "check the configuration and show what holds and why", runConfig},
 		{"version", "", "print the version", runVersion},

@@ -36,6 +36,8 @@ Settings (--section.key=value) go to every node.
 	case "ring":
 		return `Asks the node whose admin.listen is in the configuration, or given as
 --admin.listen=HOST:PORT. --json prints the answer for programs.
+status --level prints one line, and exits with 1 while a node is away, or the node
+that was asked lacks what others have: wait for it between two restarts.
 `
 	case "cluster":
 		return `Through any node: the one whose admin.listen is in the configuration, or given
@@ -64,6 +66,25 @@ as --admin.listen=HOST:PORT. NODE is a name or an id.
                       reaches become the whole cluster, all others are removed
 What moves data prints its plan first and asks; --yes answers.
 --json prints the answer for programs.
+`
+	case "backup":
+		return `Asks the node whose admin.listen is in the configuration, or given as
+--admin.listen=HOST:PORT, for a checkpoint of all it holds, while it serves. DIR
+is on the node's machine: a whole path, new or empty. On the disk of storage.dir
+it takes next to no room at first, and shares the disk's fate: copy it elsewhere.
+It says the ring's epoch and hash, which are the same at all nodes of backups that
+make a cluster together. --json prints the answer for programs.
+`
+	case "restore":
+		return `Copies a backup to storage.dir, which is new or empty, and verifies every file.
+Without --all the node goes back to its cluster, which lives and brings it level.
+  --all=WORD     every node of the cluster is restored, and none lives: a new life
+                 of it, in which all have what their backups have. WORD is any word,
+                 the same for all of them, and another one each time
+  --ring=BACKUP  for --all, when the backups are of different rings: the backup of
+                 another node that has the newest one
+storage.dir and cluster.name are those of the configuration (--config FILE, or
+--storage.dir=DIR and --cluster.name=NAME).
 `
 	case "storage":
 		return `  check [DIR]         verifies every byte of a directory and names what is damaged;

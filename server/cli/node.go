@@ -137,9 +137,10 @@ func (n *node) administer(live *config.Live, env *command.Env) (err error) {
 	n.admin, err = admin.New(admin.Options{
 		Listen: c.Admin.Listen, Logger: n.log,
 		Source: &source{node: n.cluster, clusterName: c.Cluster.Name, join: n.cluster.MergeNodes, clock: n.cluster.ClockDoubt, healthy: n.cluster.Healthy,
-			refill: func() *admin.Refill { return refillOf(n.cluster) },
-			moves:  func() *admin.Moves { return movesOf(n.cluster) }},
+			refill: func() *admin.Refill { return refillOf(n.cluster) }, unsettled: n.cluster.Unsettled,
+			moves: func() *admin.Moves { return movesOf(n.cluster) }},
 		Repairer: repairer{n.cluster},
+		Backer:   backer{n.cluster},
 		Operator: operator{n.cluster, func() int64 { return int64(live.Config().Transfer.Rate) }},
 		Hot:      func(ctx context.Context, top int) admin.Hot { return hotOf(ctx, n.cluster, top) },
 		Samplers: []admin.Sampler{

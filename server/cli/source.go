@@ -21,6 +21,8 @@ type source struct {
 	clock func() string
 	// refill is how far others have filled the node's copies, nil when they fill none.
 	refill func() *admin.Refill
+	// unsettled is how many partitions others may have written without the node.
+	unsettled func() int
 	// moves is how far the node is with its transfers, nil when there is nothing.
 	moves func() *admin.Moves
 }
@@ -34,6 +36,9 @@ func (s *source) Ready() error { return s.node.Ready() }
 // Nodes implements admin.Source.
 func (s *source) Nodes() admin.NodeList {
 	list := admin.NodeList{Cluster: s.clusterName, Self: s.node.Self().ID.String(), Process: os.Getpid(), Version: Version, Clock: s.clock(), Refill: s.refill(), Nodes: []admin.Node{}}
+	if s.unsettled != nil {
+		list.Unsettled = s.unsettled()
+	}
 	if f := list.Refill; f != nil {
 		list.Filling = f.Partitions - f.Done
 	}

@@ -18,7 +18,7 @@ import (
 
 func runStatus(s *shell, args []string) error {
 	v := newInvocation("status")
-	file, asJSON := v.String("config", "", ""), v.Bool("json", false, "")
+	file, asJSON, level := v.String("config", "", ""), v.Bool("json", false, ""), v.Bool("level", false, "")
 	hot, top := v.Bool("hot", false, ""), v.Int("top", defaultTop, "")
 	if err := v.parse(s, args); err != nil {
 		return err
@@ -37,10 +37,41 @@ func runStatus(s *shell, args []string) error {
 	if err != nil {
 		return unanswered(addr, err)
 	}
-	if *asJSON {
-		return writeJSON(s.stdout, list)
+	switch {
+	case *level:
+		if why := unlevel(list); why != "" {
+			return errors.New("not level yet: " + why)
+		}
+		_, err = fmt.Fprintf(s.stdout, "level: %s alive, and the node that was asked has all that was written\n", plural(len(list.Nodes), "node"))
+	case *asJSON:
+		err = writeJSON(s.stdout, list)
+	default:
+		err = writeStatus(s.stdout, list, time.Now())
 	}
-	return writeStatus(s.stdout, list, time.Now())
+	return err
+}
+
+// unlevel says why the next node should not be stopped yet, "" when it may be: all nodes live, and neither the one that was
+// asked nor, as far as it knows, another lacks anything.
+func unlevel(list admin.NodeList) string {
+	if !list.Ready {
+		return list.Reason
+	}
+	for _, n := range list.Nodes {
+		switch {
+		case n.State != "alive":
+			return n.Name + " is " + n.State
+		case n.Hints > 0:
+			return fmt.Sprintf("%s are kept for %s", plural(int(n.Hints), "hint"), n.Name)
+		}
+	}
+	switch {
+	case list.Filling > 0:
+		return plural(list.Filling, "partition") + " are being filled by the others"
+	case list.Unsettled > 0:
+		return plural(list.Unsettled, "partition") + " may have been written without the node"
+	}
+	return ""
 }
 
 // unanswered is the error of a node that cannot be asked.

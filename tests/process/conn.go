@@ -29,6 +29,15 @@ func Dial(t testing.TB, address string) *Conn {
 	return &Conn{Conn: c, in: bufio.NewReader(c), t: t}
 }
 
+// TryDial is Dial that returns the error, and leaves it to the caller to close the connection.
+func TryDial(t testing.TB, address string) (*Conn, error) {
+	c, err := net.DialTimeout("tcp", address, patience)
+	if err != nil {
+		return nil, err
+	}
+	return &Conn{Conn: c, in: bufio.NewReader(c), t: t}, nil
+}
+
 // Try sends a command and returns the reply as text: see reply. An error is one of
 // the connection, not of the command.
 func (c *Conn) Try(args ...string) (string, error) {
