@@ -126,6 +126,12 @@ func (o operator) warnings(r *ring.Ring, c admin.Change) (notes []string) {
 			notes = append(notes, fmt.Sprintf("%s is dead, as %s sees it; what it holds waits until it is back, while removing it has the others filled from each other", m.Name, self))
 		}
 	}
+	for _, x := range c.Replace {
+		if m, err := memberNamed(r, x.Old); err == nil && m.State != ring.Removed && !slices.Contains(c.Remove, x.Old) && o.node.State(m.ID) == "dead" {
+			notes = append(notes, fmt.Sprintf("%s is dead, as %s sees it; what it holds waits until it is back; if it never comes back, kvstore cluster remove %s has %s filled by the others",
+				m.Name, self, m.Name, x.New))
+		}
+	}
 	return notes
 }
 

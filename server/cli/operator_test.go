@@ -239,13 +239,14 @@ func TestClusterWarnings(t *testing.T) {
 	run := serveOperated(t, f)
 	for args, want := range map[string]string{
 		"plan --decommission=n2": "note: n2 is dead, as n1 sees it; what it holds waits until it is back",
+		"plan --replace=n2=n4":   "note: n2 is dead, as n1 sees it; what it holds waits until it is back; if it never comes back, kvstore cluster remove n2 has n4 filled by the others",
 		"plan --remove=n3":       "note: n3 is alive, as n1 sees it; removing it shuts it out",
 	} {
 		if out, err := run(strings.Fields(args)...); err != nil || !strings.Contains(out, want) {
 			t.Errorf("%s: %v, %s", args, err, out)
 		}
 	}
-	for _, args := range []string{"plan --decommission=n3", "plan --remove=n2"} {
+	for _, args := range []string{"plan --decommission=n3", "plan --remove=n2", "plan --replace=n3=n4", "plan --remove=n2 --replace=n2=n4"} {
 		if out, err := run(strings.Fields(args)...); err != nil || strings.Contains(out, "as n1 sees it") {
 			t.Errorf("%s: %v, %s", args, err, out)
 		}

@@ -1,12 +1,22 @@
 // Package chaos breaks a real cluster while real clients use it, and checks that
 // nothing acknowledged is lost and nothing deleted returns.
 //
-//	make chaos                                   ten minutes
+//	make chaos                                   ten minutes, and some for looking
 //	go test ./tests/chaos -for=2m -seed=7        two, and the faults of seed 7
 //
-// Five nodes (N=3 R=2 W=2) run on hosts of their own (package lab). Clients on a
-// sixth speak the Redis protocol, each over connections to two nodes; one that
-// fails or says nothing is replaced by one to another node.
+// Nodes run on hosts of their own (package lab). Clients on another one speak the
+// Redis protocol, each over connections to two nodes; one that fails or says nothing
+// is replaced by one to another node. There are three tests:
+//
+//   - TestChaos, for half of the time: five nodes (N=3 R=2 W=2), and faults of the
+//     network, of processes and of disks.
+//   - TestChaosGrowing, for a quarter: three nodes become six, and those three again,
+//     one after the other, under kill -9 of who has to do with it.
+//   - TestChaosCentres, for a quarter: three nodes and replicas in each of two data
+//     centres with 20 ms between them, of which one is lost and comes back.
+//
+// The last two go by rounds, of which they end the one that they are in: about a minute,
+// and half a one. Below bigRound they make a small one.
 //
 // # Workloads
 //
@@ -38,6 +48,28 @@
 // a split of the cluster, delayed and lossy links, a full disk; alone or two at a
 // time, with quiet between. The schedule of a seed is the same each time, what
 // processes make of it is not.
+//
+// # Growing
+//
+// In a round three nodes join, and three of the six are decommissioned, whichever. In
+// each of these changes two nodes are killed and started again a moment later; over the
+// round each part (a source, a target, who planned: the node that took the new one in or
+// that was given the command) at each stage (planned, copying, switched, cleaning up),
+// as rings tell of them (grow.go). Who planned may die with the command under way: then
+// the operator looks, and gives it to another. In the end a node is killed for good, its
+// directory is deleted, and another gets its place by kvstore cluster replace and remove.
+// Each change has to end with a settled ring, by every node, before the next.
+//
+// # Data centres
+//
+// Clients use the nodes of their own data centre, at local_quorum. In a round the link
+// is cut, and after it is back the west is killed whole. Then each_quorum has to be
+// refused by NOQUORUM, the east goes on, and in the end replicas are equal, and
+// kvstore repair completes. All that docs/consistency.md promises across data centres is
+// checked: registers of each data centre for themselves, and keys that one client writes
+// at one level and others read at another (across.go). At first, while nothing happens,
+// bytes over the link are counted: a value crosses it once each way at most, whatever
+// the number of replicas.
 //
 // # The end
 //

@@ -191,10 +191,14 @@ func (tr *trial) report() {
 		var count [outcomes]int
 		errors := map[string]int{}
 		var gap, gapAt time.Duration
+		var took []time.Duration
 		for _, c := range tr.clients[next : next+r.count] {
 			for i := range c.history {
-				count[c.history[i].outcome]++
-				if text := c.history[i].err; text != "" {
+				o := &c.history[i]
+				if count[o.outcome]++; o.outcome == acknowledged {
+					took = append(took, o.end-o.call)
+				}
+				if text := o.err; text != "" {
 					errors[brief(text)]++
 				}
 			}
@@ -203,10 +207,18 @@ func (tr *trial) report() {
 			}
 		}
 		next += r.count
-		t.Logf("%-17s %6d operations: %d acknowledged, %d unknown, %d refused; longest gap of a client %.2f s, at %.1f s; %v",
+		t.Logf("%-17s %6d operations: %d acknowledged, %d unknown, %d refused; half within %.1f ms; longest gap of a client %.2f s, at %.1f s; %v",
 			r.name, count[acknowledged]+count[unknown]+count[refused], count[acknowledged], count[unknown], count[refused],
-			gap.Seconds(), gapAt.Seconds(), errors)
+			1e3*median(took).Seconds(), gap.Seconds(), gapAt.Seconds(), errors)
 	}
+}
+
+func median(of []time.Duration) time.Duration {
+	if len(of) == 0 {
+		return 0
+	}
+	slices.Sort(of)
+	return of[len(of)/2]
 }
 
 // brief is what errors are counted by: the class, and more where that says little.

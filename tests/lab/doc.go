@@ -7,7 +7,8 @@
 // holds. What a host sends, the switch delivers, delays, or loses, by the rule of
 // that pair of hosts and that direction. So a link can be cut both ways or one way,
 // delayed and lossy, at once and without a trace: a packet that is cut is not
-// refused, it is gone, as on a broken switch. This needs no module of the kernel
+// refused, it is gone, as on a broken switch. A delay without jitter keeps the order, as a
+// long line does, and what was sent is counted (Sent). This needs no module of the kernel
 // but tun, and no tool but ip. Addresses of the data link are set once and for all
 // (permanent neighbours), so no ARP tells a host that a link is cut.
 //
