@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"strconv"
 	"time"
 
 	"kvstore/cluster/coordinator"
@@ -21,13 +22,24 @@ func across() []KeySpec {
 		{Name: "q2", Commands: []string{"set", "set", "get"}, R: wide, W: wide, Check: Linear},
 		{Name: "all", Commands: []string{"set", "get", "get"}, R: here, W: every, Check: Fresh},
 		{Name: "each", Commands: []string{"set", "get", "get"}, R: near, W: []coordinator.Level{coordinator.EachQuorum}, Check: Fresh},
-		{Name: "l1", Commands: register3, R: near, W: near},
+		{Name: "l1", Commands: []string{"set", "get", "get"}, R: near, W: near, Check: FreshNearby},
+		{Name: "l4", Commands: register3, R: near, W: near},
 		{Name: "l2", Commands: []string{"incr", "incr", "get"}, R: near, W: near, Check: Counted},
 		{Name: "l3", Commands: register3, R: near, W: near, Mode: Sloppily},
 		{Name: "n1", Commands: []string{"incr", "incr", "get"}, R: wide, W: wide, Check: Counted},
 		{Name: "v1", Commands: []string{"vget", "vget", "vset", "vset", "vdel"}, R: near, W: near, Mode: Mixed},
 		{Name: "x1", Commands: []string{"setpx", "get", "setpx", "get", "del"}, R: here, W: near},
 	}, elements("e", 6, Mixed)...)
+}
+
+// nearby returns those of some operations that were asked of a data centre.
+func (r *Result) nearby(ops []*Op, c int) (near []*Op) {
+	for _, o := range ops {
+		if m, err := strconv.Atoi(o.Machine[1:]); err == nil && m%r.Config.Centres == c {
+			near = append(near, o)
+		}
+	}
+	return near
 }
 
 // strikeCentre takes a data centre away from the others, or all its machines from it.

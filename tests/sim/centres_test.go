@@ -84,3 +84,26 @@ func TestARingOfDataCentresIsChecked(t *testing.T) {
 		t.Error("a data centre has too few holders")
 	}
 }
+
+// What a data centre has acknowledged to its clients hides from them what was there
+// before, and from nobody else.
+func TestWhatIsFreshNearby(t *testing.T) {
+	at := func(machine string, o *Op) *Op {
+		o.Machine = machine
+		return o
+	}
+	for _, c := range []struct {
+		name  string
+		ops   []*Op
+		fresh bool
+	}{
+		{"written here", []*Op{at("n0", set("a", 1, 2)), at("n2", set("b", 3, 4)), at("n0", get("a", 5, 6))}, false},
+		{"written there", []*Op{at("n0", set("a", 1, 2)), at("n1", set("b", 3, 4)), at("n0", get("a", 5, 6))}, true},
+		{"first there, then here", []*Op{at("n1", set("a", 1, 2)), at("n0", set("b", 3, 4)), at("n2", get("a", 5, 6))}, false},
+	} {
+		r := &Result{Config: Config{Centres: 2, Keys: []KeySpec{{Name: "k", Check: FreshNearby}}}, History: c.ops}
+		if bad := r.Verify(); (len(bad) == 0) != c.fresh {
+			t.Errorf("%s: %v", c.name, bad)
+		}
+	}
+}

@@ -20,6 +20,8 @@ const (
 	Linear
 	// Fresh: no GET returns what was surely overwritten.
 	Fresh
+	// FreshNearby: no GET returns what was surely overwritten in its data centre.
+	FreshNearby
 	// Atomic: all commands are linearizable; the ring is undisturbed.
 	Atomic
 	// Counted: only INCR; every acknowledged increment counts.
@@ -40,7 +42,11 @@ func (r *Result) Verify() []Violation {
 		case Linear:
 			note("linearizable", CheckRegister(ops))
 		case Fresh:
-			note("fresh", CheckFresh(ops))
+			note("fresh", CheckFresh(ops, ops))
+		case FreshNearby:
+			for c := range r.Config.Centres {
+				note("fresh", CheckFresh(ops, r.nearby(ops, c)))
+			}
 		case Atomic:
 			note("atomic", CheckAtomic(ops))
 		}
@@ -164,11 +170,12 @@ func (r *Result) CheckDots() *Violation {
 	return nil
 }
 
-// CheckFresh: no read returns what was surely overwritten before it began: a
-// value whose write had ended before another write began that ended before.
-func CheckFresh(ops []*Op) error {
+// CheckFresh: none of some reads returns what was surely overwritten by one of the writes
+// beside them before it began: a value whose write had ended before another write began
+// that ended before.
+func CheckFresh(all, ops []*Op) error {
 	writes := map[string]*Op{}
-	for _, o := range ops {
+	for _, o := range all {
 		if o.Command == "set" {
 			writes[o.Value] = o
 		}
@@ -185,8 +192,8 @@ func CheckFresh(ops []*Op) error {
 			}
 			ended = w.Return
 		}
-		for _, w := range writes {
-			if w.Outcome == Acknowledged && w.Call > ended && w.Return < read.Call {
+		for _, w := range ops {
+			if w.Command == "set" && w.Outcome == Acknowledged && w.Call > ended && w.Return < read.Call {
 				return fmt.Errorf("operation %d read %s, though operation %d had overwritten it", read.ID, read.result(), w.ID)
 			}
 		}

@@ -62,7 +62,7 @@ func TestHistoriesOfARegister(t *testing.T) {
 			if strings.Contains(c.name, "delet") {
 				return // of registers without deletions only
 			}
-			if err := CheckFresh(c.ops); (err == nil) != c.fresh {
+			if err := CheckFresh(c.ops, c.ops); (err == nil) != c.fresh {
 				t.Errorf("fresh: %v", err)
 			}
 		})

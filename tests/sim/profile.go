@@ -73,7 +73,7 @@ func calm() []KeySpec {
 func lossy(c *Config) {
 	thin(c)
 	for i := range c.Keys {
-		if k := &c.Keys[i]; k.Check == Linear || k.Check == Fresh {
+		if k := &c.Keys[i]; k.Check == Linear || k.Check == Fresh || k.Check == FreshNearby {
 			k.Check = Kept
 		}
 	}
@@ -103,6 +103,7 @@ func apart(c *Config, r *rand.Rand) {
 	c.Centres, c.Each = shape[0], shape[1]
 	c.N, c.Keys = c.Centres*c.Each, across()
 	c.Machines = c.N + r.IntN(2)
+	c.Skew = 0 // or what is newer in one would be so by the other's clock
 }
 
 // comeAndGo has members come and go.
@@ -237,7 +238,7 @@ func profiles() []profile {
 		{"members of data centres", func(c *Config, r *rand.Rand) {
 			comeAndGo(c, r)
 			c.Keys, c.Centres, c.Each, c.N, c.Waits = across(), 2, 2, 4, true
-			c.Machines, c.Members = 7, 4+r.IntN(2)
+			c.Machines, c.Members, c.Skew = 7, 4+r.IntN(2), 0
 			thin(c)
 			c.Faults = slices.Concat(c.Faults, membership, []Fault{Commit, Commit, Commit, Commit, Commit, Sever, Sever, Blackout, Kill, Cut, Isolate})
 		}},
