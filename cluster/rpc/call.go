@@ -20,7 +20,7 @@ func (t *Transport) Call(ctx context.Context, addr string, m *wire.Message) (*wi
 	if m.Kind != wire.Control {
 		return nil, fmt.Errorf("call with a %v, only a control can be called", m.Kind)
 	}
-	conn, r, err := t.dial(ctx, addr, hello{role: roleCaller})
+	conn, r, _, err := t.dial(ctx, addr, hello{role: roleCaller})
 	if err != nil {
 		return nil, err
 	}

@@ -55,17 +55,21 @@
 //
 // Each step is a packet of one message. All numbers are little endian.
 //
-//	dialer   Hello     method = role (1 peer, 2 caller), epoch, body = version u16 ‖ cluster u64 ‖ node u64 ‖ expected u64 ‖ life (16) ‖ class u8 ‖ nonce (32)
+//	dialer   Hello     method = role (1 peer, 2 caller), epoch, body = newest version u16 ‖ oldest version u16 ‖ cluster u64 ‖ node u64 ‖ expected u64 ‖ life (16) ‖ class u8 ‖ nonce (32)
 //	acceptor HelloAck  status, epoch, body = version u16 ‖ cluster u64 ‖ node u64 ‖ life (16) ‖ nonce (32) ‖ proof (32)
 //	dialer   Hello     method = role, body = proof (32)
 //	acceptor HelloAck  status
+//
+// The dialer states which versions of the protocol it speaks, the acceptor answers with the newest that both do, and refuses
+// when there is none. Later releases may make the first two bodies longer, that of the HelloAck before its proof; who does
+// not know what is added passes over it.
 //
 // A life is incarnation u64 ‖ since u64. Both sides ask Options.Admit about the other's once it has proved itself: a ring has one
 // place for a node, and whose it is, and who has none, the transport does not know.
 //
 // A proof is HMAC-SHA256(secret, side ‖ role ‖ the Hello's body ‖ the HelloAck's body before its proof), where side is
 // "kvstore accept" or "kvstore dial"; without a secret the key is empty, and both sides must agree on that too. A status of
-// Refused ends the connection, its body is the reason. The acceptor refuses another version, another cluster, being another
+// Refused ends the connection, its body is the reason. The acceptor refuses versions it does not speak, another cluster, being another
 // node than expected, itself, and a wrong proof. The secret authenticates who connects; it is TLS (Options.TLS) that protects
 // the bytes after that.
 //

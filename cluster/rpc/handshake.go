@@ -10,6 +10,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 
 	"kvstore/cluster/ring"
 	"kvstore/cluster/wire"
@@ -24,7 +25,9 @@ const (
 const (
 	nonceSize = 32
 	proofSize = sha256.Size
-	helloSize = 2 + 8 + 8 + 8 + 16 + 1 + nonceSize
+	// The bodies may be longer: a later release adds to their ends, an ack's before its proof.
+	rangeSize = 2 + 2
+	helloSize = rangeSize + 8 + 8 + 8 + 16 + 1 + nonceSize
 	ackSize   = 2 + 8 + 8 + 16 + nonceSize // before the proof
 	// strangerLimit bounds a packet before its sender has proved itself; a reason for a refusal is the longest there is.
 	strangerLimit = 4 << 10
@@ -36,7 +39,7 @@ const (
 // hello is the body of a dialer's first message, and its role.
 type hello struct {
 	role     uint8
-	version  uint16
+	versions Versions
 	cluster  uint64
 	node     ring.NodeID
 	expected ring.NodeID // whom the dialer means to reach, 0: anyone
@@ -46,7 +49,8 @@ type hello struct {
 }
 
 func (h *hello) append(b []byte) []byte {
-	b = binary.LittleEndian.AppendUint16(b, h.version)
+	b = binary.LittleEndian.AppendUint16(b, h.versions.Newest)
+	b = binary.LittleEndian.AppendUint16(b, h.versions.Oldest)
 	b = binary.LittleEndian.AppendUint64(b, h.cluster)
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.node))
 	b = binary.LittleEndian.AppendUint64(b, uint64(h.expected))
@@ -55,24 +59,25 @@ func (h *hello) append(b []byte) []byte {
 	return append(b, h.nonce[:]...)
 }
 
-// parse reads what append wrote. Of another version only the version is read: the rest may be anything.
-func (h *hello) parse(b []byte) error {
-	if len(b) < 2 {
+// parse reads what append wrote. If own has no version in common with it only the range is read: the rest may be anything.
+func (h *hello) parse(b []byte, own Versions) error {
+	if len(b) < rangeSize {
 		return errors.New("hello cut short")
 	}
-	h.version = binary.LittleEndian.Uint16(b)
-	if h.version != Version {
+	h.versions = Versions{Newest: binary.LittleEndian.Uint16(b), Oldest: binary.LittleEndian.Uint16(b[2:])}
+	if _, ok := own.Common(h.versions); !ok {
 		return nil
 	}
-	if len(b) != helloSize {
+	if len(b) < helloSize {
 		return fmt.Errorf("hello of %d bytes", len(b))
 	}
-	h.cluster = binary.LittleEndian.Uint64(b[2:])
-	h.node = ring.NodeID(binary.LittleEndian.Uint64(b[10:]))
-	h.expected = ring.NodeID(binary.LittleEndian.Uint64(b[18:]))
-	h.life.parse(b[26:])
-	h.class = Class(b[42])
-	copy(h.nonce[:], b[43:])
+	b = b[rangeSize:]
+	h.cluster = binary.LittleEndian.Uint64(b)
+	h.node = ring.NodeID(binary.LittleEndian.Uint64(b[8:]))
+	h.expected = ring.NodeID(binary.LittleEndian.Uint64(b[16:]))
+	h.life.parse(b[24:])
+	h.class = Class(b[40])
+	copy(h.nonce[:], b[41:])
 	return nil
 }
 
@@ -86,7 +91,7 @@ func (l *Life) parse(b []byte) {
 
 // ack is the body of an acceptor's first answer.
 type ack struct {
-	version uint16
+	version uint16 // the newest in common
 	cluster uint64
 	node    ring.NodeID
 	life    Life
@@ -102,7 +107,7 @@ func (a *ack) append(b []byte) []byte {
 }
 
 func (a *ack) parse(b []byte) error {
-	if len(b) != ackSize+proofSize {
+	if len(b) < ackSize+proofSize {
 		return fmt.Errorf("answer of %d bytes", len(b))
 	}
 	a.version = binary.LittleEndian.Uint16(b)
@@ -113,13 +118,12 @@ func (a *ack) parse(b []byte) error {
 	return nil
 }
 
-// prove computes a side's proof over both bodies.
-func prove(secret []byte, side string, h *hello, a *ack) []byte {
+// prove computes a side's proof over both bodies, as they were sent: nobody between the two changes what they offer.
+func prove(secret []byte, side string, role uint8, hello, ack []byte) []byte {
 	mac := hmac.New(sha256.New, secret)
-	transcript := append([]byte(side), h.role)
-	transcript = h.append(transcript)
-	transcript = a.append(transcript)
-	mac.Write(transcript) // a hash takes everything
+	mac.Write(append([]byte(side), role)) // a hash takes everything
+	mac.Write(hello)
+	mac.Write(ack)
 	return mac.Sum(nil)
 }
 
@@ -156,22 +160,48 @@ func receiveOne(r *wire.Reader, k wire.Kind) (m wire.Message, err error) {
 	}
 }
 
-// greet is the dialer's half of the handshake. The connection's deadline bounds it.
-func (t *Transport) greet(conn net.Conn, r *wire.Reader, h hello) error {
-	h.version, h.cluster, h.node, h.life = Version, t.o.ClusterID(), t.o.Self, t.o.Life
+// greet is the dialer's half of the handshake, and returns the version that both speak. The connection's deadline bounds it.
+func (t *Transport) greet(conn net.Conn, r *wire.Reader, h hello) (version uint16, err error) {
+	h.versions, h.cluster, h.node, h.life = t.o.Versions, t.o.ClusterID(), t.o.Self, t.o.Life
 	if _, err := io.ReadFull(rand.Reader, h.nonce[:]); err != nil {
-		return fmt.Errorf("draw a nonce: %w", err)
+		return 0, fmt.Errorf("draw a nonce: %w", err)
 	}
-	if err := sendOne(conn, &wire.Message{Kind: wire.Hello, Method: h.role, Epoch: t.o.Epoch(), Body: h.append(nil)}); err != nil {
-		return fmt.Errorf("greet: %w", err)
+	sent := h.append(nil)
+	if err := sendOne(conn, &wire.Message{Kind: wire.Hello, Method: h.role, Epoch: t.o.Epoch(), Body: sent}); err != nil {
+		return 0, fmt.Errorf("greet: %w", err)
 	}
 	m, err := receiveAck(r)
 	if err != nil {
-		return err
+		return 0, err
 	}
 	var a ack
 	if err := a.parse(m.Body); err != nil {
-		return fmt.Errorf("read greeting: %w", err)
+		return 0, fmt.Errorf("read greeting: %w", err)
+	}
+	said, theirs := m.Body[:len(m.Body)-proofSize], m.Body[len(m.Body)-proofSize:]
+	if err := t.check(&h, &a); err != nil {
+		return 0, err
+	}
+	if !hmac.Equal(theirs, prove(t.o.Secret, sideAccept, h.role, sent, said)) {
+		return 0, errors.New("the secret of the other side differs")
+	}
+	if h.role == rolePeer {
+		if err := t.o.Admit(a.node, a.life, m.Epoch); err != nil {
+			return 0, fmt.Errorf("reached node %v, and %v", a.node, err) // no refusal of this node, so nothing is wrapped
+		}
+	}
+	proof := prove(t.o.Secret, sideDial, h.role, sent, said)
+	if err := sendOne(conn, &wire.Message{Kind: wire.Hello, Method: h.role, Epoch: t.o.Epoch(), Body: proof}); err != nil {
+		return 0, fmt.Errorf("prove: %w", err)
+	}
+	_, err = receiveAck(r)
+	return a.version, err
+}
+
+// check says what is wrong with who has answered.
+func (t *Transport) check(h *hello, a *ack) error {
+	if a.version < h.versions.Oldest || a.version > h.versions.Newest {
+		return fmt.Errorf("answered in protocol version %d, this node speaks %v", a.version, h.versions)
 	}
 	if h.expected != 0 && a.node != h.expected {
 		return fmt.Errorf("reached node %v where %v was expected", a.node, h.expected)
@@ -179,20 +209,7 @@ func (t *Transport) greet(conn net.Conn, r *wire.Reader, h hello) error {
 	if a.cluster != h.cluster && !(h.role == roleCaller && (h.cluster == 0 || a.cluster == 0)) {
 		return fmt.Errorf("reached cluster %016x, this is %016x", a.cluster, h.cluster)
 	}
-	if !hmac.Equal(m.Body[ackSize:], prove(t.o.Secret, sideAccept, &h, &a)) {
-		return errors.New("the secret of the other side differs")
-	}
-	if h.role == rolePeer {
-		if err := t.o.Admit(a.node, a.life, m.Epoch); err != nil {
-			return fmt.Errorf("reached node %v, and %v", a.node, err) // no refusal of this node, so nothing is wrapped
-		}
-	}
-	proof := prove(t.o.Secret, sideDial, &h, &a)
-	if err := sendOne(conn, &wire.Message{Kind: wire.Hello, Method: h.role, Epoch: t.o.Epoch(), Body: proof}); err != nil {
-		return fmt.Errorf("prove: %w", err)
-	}
-	_, err = receiveAck(r)
-	return err
+	return nil
 }
 
 // receiveAck reads a HelloAck and turns a refusal into an error.
@@ -218,19 +235,21 @@ func (t *Transport) receiveGreeting(conn net.Conn, r *wire.Reader) (h hello, err
 	if err != nil {
 		return h, fmt.Errorf("read hello: %w", err)
 	}
-	if err := h.parse(m.Body); err != nil {
+	if err := h.parse(m.Body, t.o.Versions); err != nil {
 		return h, err
 	}
 	h.role = m.Method
-	epoch := m.Epoch
+	epoch, sent := m.Epoch, bytes.Clone(m.Body)
 	if reason := t.objection(&h); reason != "" {
 		return h, t.refuse(conn, reason)
 	}
-	a := ack{version: Version, cluster: t.o.ClusterID(), node: t.o.Self, life: t.o.Life}
+	version, _ := t.o.Versions.Common(h.versions) // there is one, or it was refused
+	a := ack{version: version, cluster: t.o.ClusterID(), node: t.o.Self, life: t.o.Life}
 	if _, err := io.ReadFull(rand.Reader, a.nonce[:]); err != nil {
 		return h, fmt.Errorf("draw a nonce: %w", err)
 	}
-	body := append(a.append(nil), prove(t.o.Secret, sideAccept, &h, &a)...)
+	said := a.append(nil)
+	body := slices.Concat(said, prove(t.o.Secret, sideAccept, h.role, sent, said))
 	if err := sendOne(conn, &wire.Message{Kind: wire.HelloAck, Epoch: t.o.Epoch(), Body: body}); err != nil {
 		return h, fmt.Errorf("answer hello: %w", err)
 	}
@@ -238,7 +257,7 @@ func (t *Transport) receiveGreeting(conn net.Conn, r *wire.Reader) (h hello, err
 	if err != nil {
 		return h, fmt.Errorf("read proof: %w", err)
 	}
-	if !hmac.Equal(m.Body, prove(t.o.Secret, sideDial, &h, &a)) {
+	if !hmac.Equal(m.Body, prove(t.o.Secret, sideDial, h.role, sent, said)) {
 		return h, t.refuse(conn, "the secret is missing or another")
 	}
 	if h.role == rolePeer {
@@ -252,9 +271,10 @@ func (t *Transport) receiveGreeting(conn net.Conn, r *wire.Reader) (h hello, err
 // objection says why a dialer is not let in, "" when it may prove itself.
 func (t *Transport) objection(h *hello) string {
 	own := t.o.ClusterID()
+	_, spoken := t.o.Versions.Common(h.versions)
 	switch {
-	case h.version != Version:
-		return fmt.Sprintf("%v %d, this node speaks %d; run releases that speak the same", ErrVersion, h.version, Version)
+	case !spoken:
+		return fmt.Sprintf("%v %v, this node speaks %v; run releases that have one in common", ErrVersion, h.versions, t.o.Versions)
 	case h.expected != 0 && h.expected != t.o.Self:
 		return fmt.Sprintf("this is node %v, not %v", t.o.Self, h.expected)
 	case h.class >= classes:

@@ -94,7 +94,7 @@ func TestBadBytes(t *testing.T) {
 	var early wire.Builder
 	early.Add(&wire.Message{Kind: wire.Write, Key: []byte("k")})
 	var version wire.Builder
-	version.Add(&wire.Message{Kind: wire.Hello, Method: 1, Body: []byte{9, 0, 1, 2, 3}})
+	version.Add(&wire.Message{Kind: wire.Hello, Method: 1, Body: []byte{9, 0, 8, 0, 3}})
 	var long wire.Builder
 	long.Add(&wire.Message{Kind: wire.Hello, Method: 1, Body: make([]byte, 5000)})
 	for name, c := range map[string]struct {
@@ -105,7 +105,7 @@ func TestBadBytes(t *testing.T) {
 		"a redis command":   {[]byte("*1\r\n$4\r\nPING\r\n"), ""},
 		"a write first":     {early.Seal(), ""},
 		"half a packet":     {early.Seal()[:10], ""},
-		"another version":   {version.Seal(), "protocol version 9, this node speaks 4"},
+		"another version":   {version.Seal(), "protocol version 8 to 9, this node speaks 4"},
 		"an endless hello":  {long.Seal(), ""},
 		"a giant's promise": {[]byte{0xff, 0xff, 0xff, 0x1f, 0, 0, 0, 0}, ""},
 	} {

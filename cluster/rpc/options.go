@@ -12,9 +12,6 @@ import (
 	"kvstore/cluster/wire"
 )
 
-// Version is that of the protocol: the handshake, the kinds and their layouts. Nodes of different versions refuse each other.
-const Version = 4
-
 // Class separates traffic that must not wait for other traffic. Each has its own connections and bounds.
 type Class uint8
 
@@ -42,7 +39,7 @@ var (
 	ErrHeld = errors.New("its place is held")
 	// ErrNoPart, with which what Options.Admit returns begins, says that the node is no member of the cluster, or none any more.
 	ErrNoPart = errors.New("it has no part in the cluster")
-	// ErrVersion says that the other side speaks another version of the protocol.
+	// ErrVersion says that the two sides have no version of the protocol in common.
 	ErrVersion = errors.New("protocol version")
 	// ErrClosed says that the transport is closed.
 	ErrClosed = errors.New("transport closed")
@@ -105,6 +102,8 @@ type Options struct {
 	RTT func(id ring.NodeID, d time.Duration)
 	// Secret authenticates nodes to each other. Empty: everyone with the same empty secret is trusted.
 	Secret []byte
+	// Versions are those of the protocol that this side speaks. Default: Oldest to Newest.
+	Versions Versions
 	// TLS, if set, encrypts connections: its server half on those accepted, its client half on those dialed.
 	TLS *tls.Config
 	// Loops, if set, read the connections of peers, unless TLS is set. Calls of Handler.Receive and EndBatch must not block then,
@@ -133,6 +132,9 @@ type Options struct {
 func (o *Options) EnsureDefaults() {
 	if o.ClusterID == nil {
 		o.ClusterID = func() uint64 { return 0 }
+	}
+	if o.Versions == (Versions{}) {
+		o.Versions = Versions{Oldest, Newest}
 	}
 	if o.Admit == nil {
 		o.Admit = func(ring.NodeID, Life, ring.Epoch) error { return nil }

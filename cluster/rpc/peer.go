@@ -23,6 +23,7 @@ type peer struct {
 	// sending is what Send uses. Foreground is stored by the goroutine that tells of PeerUp, just before.
 	sending [classes]atomic.Pointer[link]
 	rtt     atomic.Int64
+	version [classes]atomic.Uint32 // spoken on the last connection
 	kick    [classes]chan struct{} // of capacity 1: do not wait for the next attempt
 
 	mu     sync.Mutex
@@ -85,8 +86,9 @@ func (p *peer) run(ctx context.Context, class Class) {
 	log := p.t.log.With().Stringer("peer", p.id).Logger()
 	backoff, said := p.t.o.BackoffMin, ""
 	for ctx.Err() == nil {
-		conn, r, err := p.t.dial(ctx, p.address(), hello{role: rolePeer, expected: p.id, class: class})
+		conn, r, version, err := p.t.dial(ctx, p.address(), hello{role: rolePeer, expected: p.id, class: class})
 		if err == nil {
+			p.version[class].Store(uint32(version))
 			log.Debug().Uint8("class", uint8(class)).Stringer("addr", conn.RemoteAddr()).Msg("connected to peer")
 			began := time.Now()
 			err = p.serve(ctx, class, conn, r)
@@ -114,14 +116,14 @@ func (p *peer) run(ctx context.Context, class Class) {
 	}
 }
 
-// dial connects and shakes hands.
-func (t *Transport) dial(ctx context.Context, addr string, h hello) (net.Conn, *wire.Reader, error) {
+// dial connects and shakes hands; version is what both sides speak.
+func (t *Transport) dial(ctx context.Context, addr string, h hello) (_ net.Conn, _ *wire.Reader, version uint16, _ error) {
 	ctx, cancel := context.WithTimeout(ctx, t.o.HandshakeTimeout)
 	defer cancel()
 	var d net.Dialer
 	conn, err := d.DialContext(ctx, "tcp", addr)
 	if err != nil {
-		return nil, nil, err // names operation and address already
+		return nil, nil, 0, err // names operation and address already
 	}
 	if t.o.TLS != nil {
 		c := t.o.TLS.Clone()
@@ -132,7 +134,7 @@ func (t *Transport) dial(ctx context.Context, addr string, h hello) (net.Conn, *
 	}
 	stop := context.AfterFunc(ctx, func() { _ = conn.SetDeadline(time.Unix(1, 0)) })
 	r := wire.NewReader(conn, strangerLimit, strangerLimit)
-	err = t.greet(conn, r, h)
+	version, err = t.greet(conn, r, h)
 	if !stop() {
 		err = ctx.Err() // also when all went well just then: the deadline has been set, or will be
 	}
@@ -141,9 +143,9 @@ func (t *Transport) dial(ctx context.Context, addr string, h hello) (net.Conn, *
 	}
 	if err != nil {
 		_ = conn.Close()
-		return nil, nil, fmt.Errorf("handshake with %s: %w", addr, err)
+		return nil, nil, 0, fmt.Errorf("handshake with %s: %w", addr, err)
 	}
-	return conn, r, nil
+	return conn, r, version, nil
 }
 
 // bulkPings is how many times rarer Pings are on bulk connections, whose silence only ends them.

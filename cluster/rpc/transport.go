@@ -172,6 +172,20 @@ func (t *Transport) Connected(id ring.NodeID) bool {
 	return p != nil && p.sending[Foreground].Load() != nil
 }
 
+// Speaks returns the version of the protocol that this node and the peer have agreed on, the lower one while connections of
+// different classes differ, and 0 when there has been no connection to it.
+func (t *Transport) Speaks(id ring.NodeID) uint16 {
+	p := (*t.peers.Load())[id]
+	if p == nil {
+		return 0
+	}
+	version := p.version[Foreground].Load()
+	for c := range p.version {
+		version = min(version, p.version[c].Load())
+	}
+	return uint16(version)
+}
+
 // RTT returns the last round trip of a Ping to the peer, 0 when none has been measured since it connected.
 func (t *Transport) RTT(id ring.NodeID) time.Duration {
 	if p := (*t.peers.Load())[id]; p != nil {
