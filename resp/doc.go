@@ -24,7 +24,8 @@
 // serves every client of the turn, and nothing leaves before it. When EndTurn
 // reports that the log is not there yet (fsync on every write), the touched
 // sessions are sealed and flushed when it is; meanwhile the loop goes on, and
-// the turns in between share the next wait.
+// the turns in between share the next wait. A session may keep replies for a
+// later turn with Conn.Hold, when more that the client waits for is under way.
 //
 // # Concurrency
 //

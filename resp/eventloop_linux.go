@@ -45,8 +45,11 @@ type eventLoop struct {
 	sockets []socket      // by descriptor
 	buffer  []byte        // what is read, until it is handed on
 	share   int           // how much of it each client may fill in this turn
+	heard   int           // bytes read in this turn
+	vain    int           // how many turns are not to be made longer
 	reports [maxReady]unix.EpollEvent
 	timed   []*loopConn // to be closed if nothing happens for too long
+	holding []*loopConn // those that hold replies back, and some that did
 	checked time.Time   // when timed was last looked through
 	yielded time.Time   // when others last had the processor
 }
@@ -60,6 +63,11 @@ const (
 	// and is not held up.
 	turnBuffer = 512 << 10
 	leastShare = 16 << 10
+	// littleWork is how many bytes were read in a turn that is made longer: some
+	// fifty small commands, which take about as long as the turn's end. vainTurns
+	// is how many turns pass after one that could not be.
+	littleWork = 8 << 10
+	vainTurns  = 3
 	// maxReady is how many sockets are served in a turn: a turn must end, even
 	// when ten thousand clients speak at once.
 	maxReady = 512
@@ -120,17 +128,14 @@ func (e *eventLoop) serve() {
 		if turns%yieldTurns == 0 {
 			e.yield()
 		}
-		n := e.wait()
-		e.share = min(max(turnBuffer/max(n, 1), leastShare), loopBuffer)
-		for i := range n {
-			if s := e.socketOf(e.reports[i].Fd); s != nil {
-				s.ready(e.reports[i].Events)
-			}
-		}
+		some := e.gather(e.wait())
 		if len(e.timed) > 0 {
 			e.check()
 		}
-		if n > 0 || e.scheduled.Load() {
+		if len(e.holding) > 0 && e.endHolds() {
+			some = true
+		}
+		if some || e.scheduled.Load() {
 			e.run()
 		}
 	}
@@ -143,6 +148,34 @@ func (e *eventLoop) serve() {
 	defer e.gate.Unlock()
 	e.ended = true
 	e.free()
+}
+
+// gather serves the sockets that are ready, and in the same turn those that
+// became so meanwhile; it reports whether there were any. The end of a turn
+// costs several system calls, so one of little work is made longer as long as
+// there is more of it. A look that finds nothing is in vain: then the next few
+// turns do without.
+func (e *eventLoop) gather(n int) bool {
+	some := n > 0
+	for e.heard = 0; n > 0; {
+		e.share = min(max(turnBuffer/n, leastShare), loopBuffer)
+		for i := range n {
+			if s := e.socketOf(e.reports[i].Fd); s != nil {
+				s.ready(e.reports[i].Events)
+			}
+		}
+		switch {
+		case e.vain > 0:
+			e.vain--
+			return some
+		case e.heard > littleWork || e.over:
+			return some
+		}
+		if n = pollNow(e.epoll, e.reports[:]); n == 0 {
+			e.vain = vainTurns
+		}
+	}
+	return some
 }
 
 // yield shows the scheduler that the goroutine is not stuck. To Go's monitor
@@ -169,6 +202,9 @@ func (e *eventLoop) wait() int {
 	limit := -1
 	if len(e.timed) > 0 {
 		limit = int(e.checkTime().Milliseconds())
+	}
+	if len(e.holding) > 0 {
+		limit = int(holdTime.Milliseconds())
 	}
 	n, err := unix.EpollWait(e.epoll, e.reports[:], limit)
 	if err != nil && err != unix.EINTR {
@@ -220,6 +256,27 @@ func (e *eventLoop) watch(s socket) error {
 	e.sockets[fd] = s
 	s.open()
 	return nil
+}
+
+// endHolds touches the connections that have held replies back for long enough,
+// and reports whether there are any.
+func (e *eventLoop) endHolds() (some bool) {
+	now := time.Now()
+	before := e.holding
+	e.holding = e.holding[:0]
+	for _, c := range before {
+		if c.closed || c.holding.IsZero() {
+			c.holds = false
+			continue
+		}
+		if now.Sub(c.holding) >= holdTime {
+			c.Touch()
+			some = true
+		}
+		e.holding = append(e.holding, c)
+	}
+	clear(before[len(e.holding):])
+	return some
 }
 
 // checkTime is how often timed is looked through: often enough for the shortest

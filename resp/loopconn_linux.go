@@ -21,6 +21,8 @@ type loopConn struct {
 	sent    int
 	wanted  uint32 // the events that epoll reports
 	touched bool   // in loop.touched
+	holds   bool   // in loop.holding
+	held    bool   // Hold was true for the last Seal
 	timed   bool   // in loop.timed
 	paused  bool
 	ending  bool // the client sends no more
@@ -29,6 +31,7 @@ type loopConn struct {
 	closed  bool
 	broken  error     // why the socket takes no more
 	moved   time.Time // when the time that timed is about began
+	holding time.Time // since when Hold was true for each Seal
 }
 
 func (c *loopConn) descriptor() int { return c.fd }
@@ -55,6 +58,22 @@ func (c *loopConn) Touch() {
 		c.touched = true
 		c.loop.touched = append(c.loop.touched, c)
 	}
+}
+
+func (c *loopConn) Hold() bool {
+	if c.closing || c.ending {
+		return false
+	}
+	now := time.Now()
+	if c.holding.IsZero() {
+		c.holding = now
+		if !c.holds {
+			c.holds = true
+			c.loop.holding = append(c.loop.holding, c)
+		}
+	}
+	c.held = now.Sub(c.holding) < holdTime
+	return c.held
 }
 
 // ready reads and writes what can be.
@@ -90,6 +109,7 @@ func (c *loopConn) read() {
 	n, err := readNow(c.fd, c.loop.buffer[:c.loop.share])
 	switch {
 	case n > 0:
+		c.loop.heard += n
 		c.session.Receive(c.loop.buffer[:n])
 		c.Touch()
 	case err == unix.EAGAIN || err == unix.EINTR:
@@ -228,9 +248,12 @@ func (c *loopConn) Close() {
 }
 
 func (c *loopConn) seal() {
-	c.touched = false
+	c.touched, c.held = false, false
 	if !c.closed {
 		c.session.Seal()
+	}
+	if !c.held {
+		c.holding = time.Time{}
 	}
 }
 

@@ -233,6 +233,9 @@ func (c *portableConn) Post(w Work)             { c.turn.post(w) }
 func (c *portableConn) PostIn(b *Batch, w Work) { c.turn.postIn(b, w) }
 func (c *portableConn) Pause()                  { c.paused = true }
 
+// Hold implements Conn: there is nobody to come back for what waits.
+func (c *portableConn) Hold() bool { return false }
+
 func (c *portableConn) Touch() {
 	if !c.touched {
 		c.touched = true

@@ -52,6 +52,9 @@ type Work interface{ Run() }
 type Conn interface {
 	// Touch asks for Seal and Flush at the end of this turn.
 	Touch()
+	// Hold is for Seal: it reports whether what is not sealed now may wait for what
+	// belongs to it. If so, Seal is called again within holdTime, and then it may not.
+	Hold() bool
 	// Send sends b, which it does not keep. What the socket does not take is
 	// buffered; Drained follows when it has gone.
 	Send(b []byte)
@@ -97,6 +100,9 @@ const (
 	refuseTime     = 100 * time.Millisecond
 	acceptPause    = 20 * time.Millisecond // while the process has no descriptors left
 	portableBuffer = 8 << 10
+	// holdTime is how long replies wait for others to the same packet: longer than
+	// an answer of another node takes, and little for a client.
+	holdTime = time.Millisecond
 )
 
 // StuckTime is the default of Options.Stuck: Redis's client-output-buffer-limit

@@ -86,6 +86,7 @@ type echoSession struct {
 	out      []byte
 	sealed   int
 	waiting  bool // for the reply to "slow"
+	holds    bool // "hold": its replies wait for as long as they may
 	ended    bool
 	drained  chan struct{}
 	received atomic.Int64
@@ -100,6 +101,9 @@ func (s *echoSession) Receive(in []byte) {
 		s.conn.Post(workFunc(func() { s.out = append(s.out, "done"...); s.conn.Touch() }))
 	case bytes.HasPrefix(in, []byte("slow")):
 		s.waiting = true
+	case bytes.HasPrefix(in, []byte("hold")):
+		s.holds = true
+		s.out = append(s.out, in...)
 	case bytes.HasPrefix(in, []byte("pause")):
 		s.conn.Pause()
 		s.out = append(s.out, "paused"...)
@@ -111,7 +115,12 @@ func (s *echoSession) Receive(in []byte) {
 	}
 }
 
-func (s *echoSession) Seal() { s.sealed = len(s.out) }
+func (s *echoSession) Seal() {
+	s.sealed = len(s.out)
+	if s.holds && s.sealed > 0 && s.conn.Hold() {
+		s.sealed = 0
+	}
+}
 
 func (s *echoSession) Flush() {
 	if s.sealed > 0 {
@@ -236,6 +245,20 @@ func TestEcho(t *testing.T) {
 		if e.turns.Load() == 0 {
 			t.Error("no turn was ended")
 		}
+	})
+}
+
+func TestWhatIsHeldLeavesBeforeLong(t *testing.T) {
+	contract(t, func(t *testing.T, e *echo, dial func() net.Conn) {
+		a, b := dial(), dial()
+		for range 5 {
+			ask(t, a, "hold one", "hold one")
+			ask(t, b, "hold two", "hold two")
+		}
+		io.WriteString(b, "hold for nobody")
+		b.Close()
+		<-e.ended
+		ask(t, a, "three", "three")
 	})
 }
 

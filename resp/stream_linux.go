@@ -35,6 +35,7 @@ func (c *streamConn) ready(uint32) {
 	n, err := readNow(c.fd, c.loop.buffer)
 	switch {
 	case n > 0:
+		c.loop.heard += n
 		c.received(c.stream.Receive(c.loop.buffer[:n]))
 	case err == unix.EAGAIN || err == unix.EINTR:
 	case err != nil:

@@ -343,6 +343,9 @@ func (s *session) answered(at uint64) {
 			break
 		}
 		s.emit(&done)
+		if done.last && s.out != nil {
+			s.whole = len(s.out.b)
+		}
 	}
 	if s.ending && s.pipeline.len() == 0 {
 		s.conn.Close()

@@ -19,6 +19,7 @@ type slot struct {
 	kind   slotKind
 	done   bool
 	mute   bool    // the client does not want the reply
+	last   bool    // no command behind it came in the same packet
 	call   *call   // of an Op, for its reply
 	gather *gather // of a Scatter
 	job    *job    // of a Wait

@@ -28,6 +28,8 @@ type session struct {
 	begun    int     // less than half of it
 	out      *buffer // replies in order, not yet handed to conn; nil when there is nothing
 	sealed   int     // how much of out may be sent
+	whole    int     // how much of out answers all that came in a packet
+	held     int     // how much of out waits for the rest of its packet's replies
 	pipeline pipeline
 
 	stalled bool // the next command waits for one that is parked, or for the client to read
@@ -162,8 +164,19 @@ func (s *session) pump(in []byte) (used int) {
 		}
 		used += n
 	}
+	s.endPacket()
 	s.dropArgs(largest)
 	return used
+}
+
+// endPacket notes that what is answered or parked until now came before what will
+// be read next.
+func (s *session) endPacket() {
+	if s.pipeline.len() > 0 {
+		s.pipeline.at(s.pipeline.tail - 1).last = true
+	} else if s.out != nil {
+		s.whole = len(s.out.b)
+	}
 }
 
 // keptArgs is the number of arguments whose storage a session keeps.
@@ -248,15 +261,29 @@ func (s *session) output() *buffer {
 	return s.out
 }
 
-// Seal ends the turn's output.
+// Seal ends the turn's output. A client that sends many commands at once mostly
+// wants the replies to all of them, and those that need other nodes come in twos
+// and threes: what is answered waits for the rest of its packet, but not long.
 func (s *session) Seal() {
-	s.sealed = 0
+	s.sealed, s.held = 0, 0
 	if s.out != nil {
 		s.sealed = len(s.out.b)
+		if more := s.sealed - s.whole; more > 0 && more <= heldMost && s.mayHold() && s.conn.Hold() {
+			s.sealed, s.held = s.whole, more
+		}
 	}
 	if !s.waiting {
 		s.publish()
 	}
+}
+
+// heldMost is how many bytes of replies wait for others, at most.
+const heldMost = 16 << 10
+
+// mayHold reports whether the replies that are missing are under way, and nothing
+// else waits for those that are there.
+func (s *session) mayHold() bool {
+	return s.pipeline.undone > 0 && !s.stalled && !s.waiting && !s.ending
 }
 
 // Flush sends what was sealed.
@@ -278,10 +305,11 @@ func (s *session) Flush() {
 	}
 	rest := copy(s.out.b, s.out.b[n:])
 	s.out.b = s.out.b[:rest]
+	s.whole = max(s.whole-n, 0)
 	if rest == 0 {
 		s.server.pools.freeBuffer(s.out)
 		s.out = nil
-	} else {
+	} else if rest > s.held {
 		s.conn.Touch()
 	}
 	if s.stalled && !s.mustWait() {
@@ -312,6 +340,7 @@ func (s *session) Closed(err error) {
 	s.count(0)
 	s.pipeline.cancel()
 	s.in, s.begun, s.out, s.args = nil, 0, nil, nil
+	s.whole, s.held = 0, 0
 	s.server.forget(s)
 }
 

@@ -33,6 +33,7 @@ type pipe struct {
 }
 
 func (p *pipe) Touch()                            {}
+func (p *pipe) Hold() bool                        { return false }
 func (p *pipe) Send(b []byte)                     { p.sent = append(p.sent, b...) }
 func (p *pipe) Pending() int                      { return p.pending }
 func (p *pipe) Pause()                            { p.paused = true }
