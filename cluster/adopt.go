@@ -83,7 +83,7 @@ func (n *Node) adopt(r *ring.Ring) error {
 	}
 	n.log.Info().Uint64("epoch", uint64(r.Epoch)).Int("members", len(r.Members)).Msg("the ring has changed")
 	n.wakeKeeper() // it tells gossip
-	n.planned.follow(r, n.id.Node)
+	n.followPlan(r)
 	n.moves.Wake()
 	n.entropy.Appointed()
 	return nil

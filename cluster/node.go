@@ -202,6 +202,7 @@ func (n *Node) open() error {
 		n.ring.Store(known)
 		n.coord.SetRing(known, false)
 		n.noteReplication(nil, known)
+		n.loadPlan(known)
 		if emptied {
 			n.replica.MarkHoldsData()
 		}

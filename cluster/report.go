@@ -4,11 +4,15 @@ import (
 	"context"
 	"encoding/binary"
 	"math"
+	"path/filepath"
 	"sync"
 	"sync/atomic"
 	"time"
 
 	"kvstore/cluster/ring"
+	"kvstore/storage/vfs"
+
+	"github.com/cespare/xxhash/v2"
 )
 
 // Report is what a member says to who plans or watches changes of the ring: how far it is with
@@ -17,9 +21,10 @@ type Report struct {
 	Planned  int // transfers it was given since the last plan, or since it started
 	Waiting  int // of them
 	Moving   int // of them
+	Copied   int // of those moving: only their last steps are left
 	Dropping int // partitions that have left and are still here
 	Keys     int64
-	AllKeys  int64 // of those moving, an estimate, as AllBytes
+	AllKeys  int64 // of those moving and not Copied, an estimate; the others, too
 	Bytes    int64
 	AllBytes int64
 	Rate     float64       // bytes a second
@@ -42,14 +47,14 @@ const (
 	maxReason = 512
 )
 
-// append encodes a report: fifteen numbers of 8 bytes in the order of the fields, the two that are
+// append encodes a report: sixteen numbers of 8 bytes, the two that are
 // no integers as IEEE 754; the length of the reason in 2 bytes and the reason; 8 bytes for each
 // partition. All is big endian.
 func (r *Report) append(dst []byte) []byte {
 	for _, v := range [...]uint64{
 		uint64(r.Planned), uint64(r.Waiting), uint64(r.Moving), uint64(r.Dropping), uint64(r.Keys), uint64(r.AllKeys),
 		uint64(r.Bytes), uint64(r.AllBytes), math.Float64bits(r.Rate), uint64(r.Left), math.Float64bits(r.KeyBytes),
-		uint64(r.Free), uint64(r.Stored), uint64(r.Most), uint64(r.Moves),
+		uint64(r.Free), uint64(r.Stored), uint64(r.Most), uint64(r.Moves), uint64(r.Copied),
 	} {
 		dst = binary.BigEndian.AppendUint64(dst, v)
 	}
@@ -62,7 +67,7 @@ func (r *Report) append(dst []byte) []byte {
 }
 
 func decodeReport(b []byte) (*Report, error) {
-	const numbers = 15
+	const numbers = 16
 	if len(b) < 8*numbers+2 {
 		return nil, errShort
 	}
@@ -70,7 +75,7 @@ func decodeReport(b []byte) (*Report, error) {
 	r := &Report{
 		Planned: int(at(0)), Waiting: int(at(1)), Moving: int(at(2)), Dropping: int(at(3)), Keys: at(4), AllKeys: at(5), Bytes: at(6), AllBytes: at(7),
 		Rate: math.Float64frombits(uint64(at(8))), Left: time.Duration(at(9)), KeyBytes: math.Float64frombits(uint64(at(10))),
-		Free: at(11), Stored: at(12), Most: at(13), Moves: int(at(14)),
+		Free: at(11), Stored: at(12), Most: at(13), Moves: int(at(14)), Copied: int(at(15)),
 	}
 	b = b[8*numbers:]
 	reason := int(binary.BigEndian.Uint16(b))
@@ -88,7 +93,7 @@ func decodeReport(b []byte) (*Report, error) {
 func (n *Node) Report(ctx context.Context, holds bool) *Report {
 	p := n.Transfers()
 	out := &Report{
-		Waiting: p.Waiting, Moving: len(p.Moving), Dropping: p.Dropping, Keys: p.Keys, AllKeys: p.AllKeys, Bytes: p.Bytes, AllBytes: p.AllBytes,
+		Waiting: p.Waiting, Moving: len(p.Moving), Copied: p.Copied, Dropping: p.Dropping, Keys: p.Keys, AllKeys: p.AllKeys, Bytes: p.Bytes, AllBytes: p.AllBytes,
 		Rate: p.Rate, Left: p.Left, Reason: p.Reason, Most: n.entropy.MoveRate(), Moves: n.moves.Parallel(),
 	}
 	r := n.room()
@@ -158,10 +163,11 @@ type planned struct {
 	transfers atomic.Int64
 }
 
-// follow takes note of a ring that is adopted. The caller holds adoptMu.
-func (p *planned) follow(r *ring.Ring, self ring.NodeID) {
+// follow takes note of a ring that is adopted, and reports whether it has another plan. The caller
+// holds adoptMu.
+func (p *planned) follow(r *ring.Ring, self ring.NodeID) (another bool) {
 	if r.Planned == p.epoch && p.epoch != 0 {
-		return
+		return false
 	}
 	p.epoch = r.Planned
 	own := int64(0)
@@ -171,4 +177,33 @@ func (p *planned) follow(r *ring.Ring, self ring.NodeID) {
 		}
 	}
 	p.transfers.Store(own)
+	return true
+}
+
+// plannedName is the file that keeps, for the next start, how much the node was given to do: the epoch of the plan and
+// the number of transfers, 8 bytes each, and the hash of both. All are big endian.
+const plannedName = "planned"
+
+// followPlan is planned.follow. That the file cannot be written costs only the bar its start.
+func (n *Node) followPlan(r *ring.Ring) {
+	if !n.planned.follow(r, n.id.Node) {
+		return
+	}
+	b := binary.BigEndian.AppendUint64(nil, uint64(n.planned.epoch))
+	b = binary.BigEndian.AppendUint64(b, uint64(n.planned.transfers.Load()))
+	b = binary.BigEndian.AppendUint64(b, xxhash.Sum64(b))
+	if err := writeDurably(n.fs, n.o.Dir, plannedName, b); err != nil {
+		n.log.Info().Err(err).Msg("after a start it will not be known how much was moved before")
+	}
+}
+
+// loadPlan reads what followPlan wrote, if it is of the plan that the node has.
+func (n *Node) loadPlan(known *ring.Ring) {
+	b, err := vfs.ReadFile(n.fs, filepath.Join(n.o.Dir, plannedName))
+	if err != nil || len(b) != 24 || binary.BigEndian.Uint64(b[16:]) != xxhash.Sum64(b[:16]) || ring.Epoch(binary.BigEndian.Uint64(b)) != known.Planned {
+		n.planned.follow(known, n.id.Node)
+		return
+	}
+	n.planned.epoch = known.Planned
+	n.planned.transfers.Store(int64(binary.BigEndian.Uint64(b[8:])))
 }

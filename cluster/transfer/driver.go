@@ -111,6 +111,7 @@ type Driver struct {
 	left    []ring.Partition          // guarded by mu: what is to be dropped
 	leftWhy string                    // guarded by mu: why the last of it was not
 	rate    rate                      // guarded by mu
+	usual   float64                   // guarded by mu: bytes of a partition, on average, of those that were copied last
 
 	// The rest is the goroutine's own.
 	fails   int       // changes that failed in a row
@@ -189,6 +190,7 @@ func (d *Driver) look(r *ring.Ring) bool {
 	}
 	d.mu.Lock()
 	s.window = d.window
+	d.rate.of(time.Now(), d.Metrics.Bytes.Load()) // so that who asks once is told how it was of late
 	d.mu.Unlock()
 	what := decide(&s)
 	d.follow(r, &what)

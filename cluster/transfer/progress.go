@@ -34,9 +34,10 @@ type Progress struct {
 	Paused   bool
 	Waiting  int    // transfers of this node that have not begun
 	Moving   []Move // those that have, by partition
-	Keys     int64  // moved, of those in Moving
+	Copied   int    // of those in Moving: they have all they need, and wait for their last steps
+	Keys     int64  // moved, of those in Moving that are not Copied
 	Bytes    int64
-	AllKeys  int64 // of those in Moving; an estimate
+	AllKeys  int64 // of the same; an estimate
 	AllBytes int64
 	Rate     float64       // bytes a second, of late
 	Left     time.Duration // until Moving and Waiting are done, at the rate so far; 0 when that is not known
@@ -61,21 +62,30 @@ func (d *Driver) Progress() Progress {
 		case t.Step == ring.Waiting:
 			p.Waiting++
 		default:
-			p.add(d.moves[task{t, kindOf(r, t)}].progress(t, now))
+			m := d.moves[task{t, kindOf(r, t)}]
+			p.add(m.progress(t, now), t.Step == ring.Switched || m != nil && m.ready)
 		}
 	}
 	slices.SortFunc(p.Moving, func(a, b Move) int { return cmp.Compare(a.Partition, b.Partition) })
 	p.Rate = d.rate.of(now, d.Metrics.Bytes.Load())
-	if begun := len(p.Moving); begun > 0 && p.Rate > 0 && p.AllBytes > 0 {
-		// Those that wait are as large as those that move, for all anybody knows.
-		rest := float64(p.AllBytes-p.Bytes) + float64(p.Waiting)*float64(p.AllBytes)/float64(begun)
+	if copying := len(p.Moving) - p.Copied; copying > 0 && p.AllBytes > 0 {
+		d.usual = float64(p.AllBytes) / float64(copying)
+	}
+	if p.Rate > 0 && p.Waiting+len(p.Moving) > p.Copied {
+		// Those that wait are as large as those that copy, or copied last, for all anybody knows.
+		rest := float64(p.AllBytes-p.Bytes) + float64(p.Waiting)*d.usual
 		p.Left = time.Duration(max(rest, 0) / p.Rate * float64(time.Second))
 	}
 	return p
 }
 
-func (p *Progress) add(m Move) {
+// add counts a transfer that has begun; one that is copied adds nothing to what is to be moved.
+func (p *Progress) add(m Move, copied bool) {
 	p.Moving = append(p.Moving, m)
+	if copied {
+		p.Copied++
+		return
+	}
 	p.Keys += m.Keys
 	p.Bytes += m.Bytes
 	p.AllKeys += m.AllKeys

@@ -70,10 +70,12 @@ type Plan struct {
 	LeastMove int         `json:"least_moves"` // that these shares take at least
 	Keys      int64       `json:"keys"`        // to be moved
 	Bytes     int64       `json:"bytes"`
-	Rate      int64       `json:"rate"`    // bytes a second that a node takes at most: transfer.rate of the node that was asked
-	Seconds   float64     `json:"seconds"` // an estimate, at that rate
-	Unsized   int         `json:"unsized"` // of Moves: nobody who holds the partition said how large it is
-	Paused    bool        `json:"paused"`  // nothing moves until it is resumed
+	Rate      int64       `json:"rate"`     // bytes a second of the node that takes longest: its transfer.rate
+	Measured  bool        `json:"measured"` // or what it takes now, because it is taking some
+	Parallel  int         `json:"parallel"` // partitions that it takes at a time: its transfer.moves
+	Seconds   float64     `json:"seconds"`  // an estimate, by these
+	Unsized   int         `json:"unsized"`  // of Moves: nobody who holds the partition said how large it is
+	Paused    bool        `json:"paused"`   // nothing moves until it is resumed
 	Notes     []string    `json:"notes"`
 }
 
@@ -90,7 +92,9 @@ type PlanShare struct {
 	BeforeShare float64 `json:"before_share"` // of all replicas, of one
 	AfterShare  float64 `json:"after_share"`
 	InBytes     int64   `json:"in_bytes"`
+	InKeys      int64   `json:"in_keys"`
 	OutBytes    int64   `json:"out_bytes"`
+	OutKeys     int64   `json:"out_keys"`
 }
 
 // Changed is the answer of what changes the ring.
@@ -142,7 +146,8 @@ type NodeMoving struct {
 	Planned     int     `json:"planned"` // since the last plan, or since the node started
 	Done        int     `json:"done"`
 	Moving      int     `json:"moving"`
-	Keys        int64   `json:"keys"` // of those moving, as the next three
+	Copied      int     `json:"copied"` // of those moving: only their last steps are left
+	Keys        int64   `json:"keys"`   // of the other ones, as the next three
 	AllKeys     int64   `json:"all_keys"`
 	Bytes       int64   `json:"bytes"`
 	AllBytes    int64   `json:"all_bytes"`

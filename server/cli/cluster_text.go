@@ -18,10 +18,10 @@ func writePlan(out io.Writer, p admin.Plan) error {
 		return err
 	}
 	table := tabwriter.NewWriter(out, 0, 0, 2, ' ', 0)
-	fmt.Fprintln(table, "NAME\tSTATE\tDC\tRACK\tWEIGHT\tPARTITIONS\tSHARE\tIN\tOUT")
+	fmt.Fprintln(table, "NAME\tSTATE\tDC\tRACK\tWEIGHT\tPARTITIONS\tSHARE\tIN\tKEYS\tOUT\tKEYS")
 	for _, n := range p.Nodes {
-		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%v\t%d -> %d\t%.1f%% -> %.1f%%\t%v\t%v\n", n.Name, n.State, n.DC, n.Rack, n.Weight,
-			n.Before, n.After, 100*n.BeforeShare, 100*n.AfterShare, roughly(n.InBytes), roughly(n.OutBytes))
+		fmt.Fprintf(table, "%s\t%s\t%s\t%s\t%v\t%d -> %d\t%.1f%% -> %.1f%%\t%v\t%d\t%v\t%d\n", n.Name, n.State, n.DC, n.Rack, n.Weight,
+			n.Before, n.After, 100*n.BeforeShare, 100*n.AfterShare, roughly(n.InBytes), n.InKeys, roughly(n.OutBytes), n.OutKeys)
 	}
 	if err := table.Flush(); err != nil {
 		return err
@@ -42,8 +42,15 @@ func writePlan(out io.Writer, p admin.Plan) error {
 
 // writeMoves says how much a plan moves, and how long that may take.
 func writeMoves(out io.Writer, p admin.Plan) {
-	fmt.Fprintf(out, "%s to move, %d at least for these shares: about %v in %s, at least about %v at %v a second for each node (transfer.rate)\n",
-		plural(p.Moves, "replica"), p.LeastMove, roughly(p.Bytes), plural(int(p.Keys), "key"), duration(p.Seconds), config.ByteSize(p.Rate))
+	at := fmt.Sprintf("at %v a second for each node (transfer.rate)", config.ByteSize(p.Rate))
+	if p.Measured {
+		at = fmt.Sprintf("at the %v a second that moving takes now", roughly(p.Rate))
+	}
+	if p.Parallel > 0 {
+		at += fmt.Sprintf(", %s at a time (transfer.moves)", plural(p.Parallel, "partition"))
+	}
+	fmt.Fprintf(out, "%s to move, %d at least for these shares: about %v in %s, at least about %v %s\n",
+		plural(p.Moves, "replica"), p.LeastMove, roughly(p.Bytes), plural(int(p.Keys), "key"), duration(p.Seconds), at)
 	fmt.Fprintln(out, "sizes are the keys of each partition times what a key takes on average on the disk of the node that has them")
 	if p.Unsized > 0 {
 		fmt.Fprintf(out, "not among them are %s of which no holder has answered\n", plural(p.Unsized, "replica"))
@@ -182,9 +189,9 @@ func movingLine(m *admin.NodeMoving) string {
 }
 
 func movingBar(m *admin.NodeMoving) string {
-	part := float64(m.Done)
+	part := float64(m.Done + m.Copied)
 	if m.AllBytes > 0 {
-		part += float64(m.Moving) * min(float64(m.Bytes)/float64(m.AllBytes), 1)
+		part += float64(m.Moving-m.Copied) * min(float64(m.Bytes)/float64(m.AllBytes), 1)
 	}
 	filled := int(barWidth * min(part/float64(m.Planned), 1))
 	line := fmt.Sprintf("[%s%s] %d of %s", strings.Repeat("#", filled), strings.Repeat("-", barWidth-filled), m.Done, plural(m.Planned, "partition"))

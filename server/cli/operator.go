@@ -87,7 +87,7 @@ func movingOf(r *cluster.Report) *admin.NodeMoving {
 	if r == nil || r.Waiting+r.Moving+r.Dropping == 0 {
 		return nil
 	}
-	return &admin.NodeMoving{Planned: r.Planned, Done: r.Planned - r.Waiting - r.Moving, Moving: r.Moving, Keys: r.Keys, AllKeys: r.AllKeys,
+	return &admin.NodeMoving{Planned: r.Planned, Done: r.Planned - r.Waiting - r.Moving, Moving: r.Moving, Copied: r.Copied, Keys: r.Keys, AllKeys: r.AllKeys,
 		Bytes: r.Bytes, AllBytes: r.AllBytes, Rate: r.Rate, SecondsLeft: r.Left.Seconds(), Dropping: r.Dropping, Reason: r.Reason}
 }
 
@@ -169,35 +169,24 @@ func (o operator) describe(r, next *ring.Ring, plan *ring.Plan, reports map[ring
 		}
 		out.Keys, out.Bytes = out.Keys+keys, out.Bytes+bytes
 		rows[t.To].InBytes += bytes
+		rows[t.To].InKeys += keys
 		if from := rows[source]; from != nil {
 			from.OutBytes += bytes
+			from.OutKeys += keys
 		}
 	}
-	most := int64(0)
-	for i := range out.Nodes {
-		most = max(most, out.Nodes[i].InBytes)
+	entering := make(map[ring.NodeID]int, len(rows))
+	for _, t := range plan.Transfers {
+		entering[t.To]++
 	}
-	out.Seconds = float64(most) / float64(max(out.Rate, 1))
+	for i := range plan.PerNode {
+		id := plan.PerNode[i].ID
+		takes := paceOf(reports[id], o.rate())
+		if s := takes.seconds(rows[id].InBytes, entering[id]); s > out.Seconds {
+			out.Seconds, out.Rate, out.Measured, out.Parallel = s, takes.rate, takes.measured, takes.parallel
+		}
+	}
 	return out
-}
-
-// sizeOf returns who is likely to be the source of a transfer, zero if none of its partition's
-// replicas has answered, and how much that is.
-func sizeOf(r *ring.Ring, t ring.Transfer, reports map[ring.NodeID]*cluster.Report) (source ring.NodeID, keys, bytes int64) {
-	from := []ring.NodeID{t.From}
-	if reports[t.From] == nil {
-		from = r.Replicas(t.Partition)
-	}
-	for _, id := range from {
-		report := reports[id]
-		if report == nil || int(t.Partition) >= len(report.Holds) {
-			continue
-		}
-		if held := report.Holds[t.Partition]; source == 0 || held > keys {
-			source, keys, bytes = id, held, int64(float64(held)*report.KeyBytes)
-		}
-	}
-	return source, keys, bytes
 }
 
 // Commit implements admin.Operator.

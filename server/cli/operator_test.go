@@ -193,8 +193,8 @@ func TestClusterVerbs(t *testing.T) {
 		then func(r *ring.Ring) bool
 	}{
 		{"status", []string{"4 members, 16 partitions with 3 replicas each\nnothing moves\n", "n4    joining  alive", "1 node joining and waits for kvstore cluster commit"}, nil},
-		{"plan", []string{"n4    active  dc1  r     1       0 -> 12     0.0% -> 25.0%   1.2MiB  0B\n",
-			"12 replicas to move, 12 at least for these shares: about 1.2MiB in 1200 keys, at least about 1s at 1MiB a second", "Nothing has moved. To do it: kvstore cluster commit --epoch=2\n"},
+		{"plan", []string{"n4    active  dc1  r     1       0 -> 12     0.0% -> 25.0%   1.2MiB  1200  0B      0\n",
+			"12 replicas to move, 12 at least for these shares: about 1.2MiB in 1200 keys, at least about 1s at 1MiB a second for each node (transfer.rate), 16 partitions at a time (transfer.moves)\n", "Nothing has moved. To do it: kvstore cluster commit --epoch=2\n"},
 			func(r *ring.Ring) bool { return r.Epoch == 2 }},
 		{"plan --weight=n1=0.5 --decommission=n4", []string{"To do it: kvstore cluster commit --epoch=2 --decommission=n4 --weight=n1=0.5\n"}, func(r *ring.Ring) bool { return r.Epoch == 2 }},
 		{"commit --yes --epoch=2", []string{"commit: done, the ring is at epoch 3; 12 transfers left, which kvstore cluster status --watch shows\n"},
@@ -289,10 +289,39 @@ func TestMovingLine(t *testing.T) {
 		{admin.NodeMoving{Planned: 48}, "[------------------------------] 0 of 48 partitions"},
 		{admin.NodeMoving{Planned: 40, Done: 10, Moving: 20, Bytes: 1 << 20, AllBytes: 2 << 20, Rate: 3 << 20, SecondsLeft: 12.4},
 			"[###############---------------] 10 of 40 partitions, 20 moving: 1.0MiB of about 2.0MiB, 3.0MiB a second, about 12s left"},
+		{admin.NodeMoving{Planned: 40, Done: 10, Moving: 20, Copied: 20},
+			"[######################--------] 10 of 40 partitions, 20 moving"},
+		{admin.NodeMoving{Planned: 40, Done: 10, Moving: 20, Copied: 10, Bytes: 1 << 20, AllBytes: 2 << 20},
+			"[##################------------] 10 of 40 partitions, 20 moving: 1.0MiB of about 2.0MiB"},
 		{admin.NodeMoving{Planned: 5, Done: 5, Dropping: 3, Rate: 7, Reason: "n2 is away"}, "3 partitions to drop; held up: n2 is away"},
 	} {
 		if got := movingLine(&tc.m); got != tc.want {
 			t.Errorf("got\n%s\nwant\n%s", got, tc.want)
+		}
+	}
+}
+
+// A plan's time is that of the node that takes longest: by what it is configured for, or by what
+// it takes now, and never less than so many moves take.
+func TestPace(t *testing.T) {
+	for _, tc := range []struct {
+		report     *cluster.Report
+		bytes      int64
+		partitions int
+		want       float64
+		measured   bool
+	}{
+		{nil, 10 << 20, 16, 10, false},
+		{nil, 0, 160, 0.5, false},
+		{nil, 0, 0, 0, false},
+		{&cluster.Report{Most: 2 << 20, Moves: 4}, 10 << 20, 16, 5, false},
+		{&cluster.Report{Most: 2 << 20, Moves: 4}, 1, 160, 2, false},
+		{&cluster.Report{Most: 2 << 20, Moves: 4, Moving: 3, Copied: 2, Rate: 1 << 19}, 10 << 20, 16, 20, true},
+		{&cluster.Report{Most: 2 << 20, Moves: 4, Moving: 3, Copied: 3, Rate: 1 << 19}, 10 << 20, 16, 5, false},
+	} {
+		p := paceOf(tc.report, 1<<20)
+		if got := p.seconds(tc.bytes, tc.partitions); got != tc.want || p.measured != tc.measured {
+			t.Errorf("%+v, %d bytes in %d partitions: %v s, want %v", tc.report, tc.bytes, tc.partitions, got, tc.want)
 		}
 	}
 }
