@@ -23,7 +23,7 @@ func (w *world) write() {
 	w.mu.Unlock()
 	p := ring.Partition(k / worldKeys)
 	set := func(id ring.NodeID) (done bool) {
-		to := w.nodes[id-1]
+		to := w.at(id)
 		return w.serve(from, to, r.Epoch, p, func() { to.data[p][k%worldKeys] = max(to.data[p][k%worldKeys], version) })
 	}
 	place, partner, paired := r.Partner(p)
@@ -52,7 +52,7 @@ func (w *world) read() {
 	answers, newest := 0, 0
 	unfilled, fills := r.Unfilled(p)
 	for i, id := range r.Replicas(p) {
-		to := w.nodes[id-1]
+		to := w.at(id)
 		if fills && i == unfilled || answers > len(r.Replicas(p))/2 {
 			continue
 		}

@@ -98,6 +98,13 @@ func (w *world) add() *node {
 	return n
 }
 
+// at returns the node with an id.
+func (w *world) at(id ring.NodeID) *node {
+	w.mu.Lock()
+	defer w.mu.Unlock()
+	return w.nodes[id-1]
+}
+
 func (n *node) open() {
 	n.alive = true
 	n.adopt(n.w.newest)
@@ -281,7 +288,7 @@ func (c copies) take(ctx context.Context, p ring.Partition, from []ring.NodeID, 
 	}
 	taken := 0
 	for _, id := range from {
-		source := c.w.nodes[id-1]
+		source := c.w.at(id)
 		if c.w.carry(ctx, p, c.node, source, c.node, moved) != nil {
 			continue
 		}
@@ -313,7 +320,7 @@ func (c copies) Fill(ctx context.Context, p ring.Partition, moved func(int, int6
 }
 
 func (c copies) Give(ctx context.Context, p ring.Partition, to ring.NodeID, moved func(int, int64)) error {
-	return c.w.carry(ctx, p, c.node, c.node, c.w.nodes[to-1], moved)
+	return c.w.carry(ctx, p, c.node, c.node, c.w.at(to), moved)
 }
 
 func (c copies) Serve(p ring.Partition) {
