@@ -55,6 +55,11 @@ func (n *Node) adopt(r *ring.Ring) error {
 	if err := writeDurably(n.fs, n.o.Dir, ringName, r.Encode()); err != nil {
 		return err
 	}
+	if before == nil {
+		if err := noteMember(n.fs, n.o.Dir); err != nil {
+			return err
+		}
+	}
 	lost := before == nil && n.emptied
 	if lost {
 		n.replica.MarkHoldsData()

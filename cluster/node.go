@@ -57,6 +57,7 @@ type Node struct {
 	lives     lives
 	backups   backups
 	began     time.Time
+	lostRing  bool // the directory lacks the ring that it had
 	emptied   bool // the engine has lost what the node held, and no ring was there to note it for
 
 	ring   atomic.Pointer[ring.Ring]
@@ -156,6 +157,13 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
+	if n.lostRing, err = wasMember(n.fs, n.o.Dir); err != nil {
+		return err
+	}
+	if n.lostRing = n.lostRing && known == nil; n.lostRing {
+		n.log.Error().Msg("the directory lacks its ring: the node has to hear it from the other members, and founds no cluster; " +
+			"if it was the only one, put the file `ring` back from a backup, or start with an empty directory")
+	}
 	if known != nil && known.Member(n.id.Node) == nil {
 		// It ended between taking the ring of its old place and becoming that member.
 		known = nil
@@ -207,6 +215,9 @@ func (n *Node) open() error {
 			n.replica.MarkHoldsData()
 		}
 		if err := n.entropy.Load(emptied); err != nil {
+			return err
+		}
+		if err := noteMember(n.fs, n.o.Dir); err != nil {
 			return err
 		}
 		close(n.joined)
@@ -315,7 +326,7 @@ func (n *Node) connect() error {
 	if n.o.RPC == "" || portIsZero(n.o.RPC) {
 		n.o.RPC = n.rpc.Addr().String()
 	}
-	if n.ring.Load() == nil && len(n.o.Join) == 0 {
+	if n.ring.Load() == nil && len(n.o.Join) == 0 && !n.lostRing {
 		if err := n.found(); err != nil {
 			return err
 		}

@@ -69,8 +69,11 @@ func (n *Node) openRegister(known *ring.Ring, upgraded bool) error {
 	if err != nil {
 		return err
 	}
-	if fresh && known != nil {
-		voter := known.Member(n.id.Node).Incarnation
+	if fresh && (known != nil || n.lostRing) {
+		voter := n.id.Incarnation
+		if known != nil {
+			voter = known.Member(n.id.Node).Incarnation
+		}
 		if !upgraded && voter == n.id.Incarnation {
 			n.log.Warn().Str("file", registerName).Msg("the directory lacks a file: the node continues under a new incarnation")
 			n.id.renew(hlc.FromTime(n.o.Now()))
