@@ -10,30 +10,56 @@ import (
 	"strconv"
 	"strings"
 	"sync"
+	"time"
 )
 
 // bulkBatch commands are under way at a time of each server's connection.
 const bulkBatch = 256
 
+// loadTries is how often a key is set that was refused: the load is as fast as servers
+// take it, and one that has a slow moment says so.
+const loadTries = 20
+
 // load sets the first version of all keys; route names the server of a key.
 func load(ctx context.Context, keys int, route func(key string) string) error {
-	return bulk(ctx, keys, route, func(w *bufio.Writer, n int) {
+	all, last := upTo(keys), ""
+	for range loadTries {
+		refused, why, err := set(ctx, all, route)
+		if err != nil || len(refused) == 0 {
+			return err
+		}
+		all, last = refused, why
+		if err := pass(ctx, time.Second); err != nil {
+			return err
+		}
+	}
+	return fmt.Errorf("%d keys are refused again and again: %s", len(all), last)
+}
+
+// set sets the first version of keys, and returns those that were refused, with one of the
+// reasons.
+func set(ctx context.Context, keys []int, route func(key string) string) (refused []int, why string, err error) {
+	var mu sync.Mutex
+	err = bulk(ctx, keys, route, func(w *bufio.Writer, n int) {
 		value := appendValue(nil, n, 0)
 		fmt.Fprintf(w, "*3\r\n$3\r\nSET\r\n$%d\r\n%s\r\n$%d\r\n%s\r\n", keySize, keyOf(n), len(value), value)
 	}, func(r *bufio.Reader, n int) error {
 		line, err := r.ReadSlice('\n')
 		if err == nil && string(line) != "+OK\r\n" {
-			err = fmt.Errorf("set key %d: %s", n, strings.TrimSpace(string(line)))
+			mu.Lock()
+			defer mu.Unlock()
+			refused, why = append(refused, n), strings.TrimSpace(string(line))
 		}
 		return err
 	})
+	return refused, why, err
 }
 
 // lost reads all keys and counts those that are missing or older than what was
 // acknowledged.
 func lost(ctx context.Context, l *ledger, route func(key string) string) (count int, err error) {
 	var mu sync.Mutex
-	return count, bulk(ctx, len(l.tried), route, func(w *bufio.Writer, n int) {
+	return count, bulk(ctx, upTo(len(l.tried)), route, func(w *bufio.Writer, n int) {
 		fmt.Fprintf(w, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", keySize, keyOf(n))
 	}, func(r *bufio.Reader, n int) error {
 		value, found, err := readString(r)
@@ -48,6 +74,15 @@ func lost(ctx context.Context, l *ledger, route func(key string) string) (count 
 		}
 		return err
 	})
+}
+
+// upTo returns the numbers from 0 up to, and without, n.
+func upTo(n int) []int {
+	all := make([]int, n)
+	for i := range all {
+		all[i] = i
+	}
+	return all
 }
 
 // readString reads a reply that is a string or nothing.
@@ -70,9 +105,9 @@ func readString(r *bufio.Reader) (value string, found bool, err error) {
 
 // bulk sends a command for each key over one connection to each server, and reads the
 // replies.
-func bulk(ctx context.Context, keys int, route func(key string) string, command func(*bufio.Writer, int), reply func(*bufio.Reader, int) error) error {
+func bulk(ctx context.Context, keys []int, route func(key string) string, command func(*bufio.Writer, int), reply func(*bufio.Reader, int) error) error {
 	of := map[string][]int{}
-	for n := range keys {
+	for _, n := range keys {
 		address := route(keyOf(n))
 		of[address] = append(of[address], n)
 	}
@@ -121,4 +156,14 @@ func pipeline(ctx context.Context, address string, numbers []int, command func(*
 		}
 	}
 	return nil
+}
+
+// pass lets time go by.
+func pass(ctx context.Context, d time.Duration) error {
+	select {
+	case <-time.After(d):
+		return nil
+	case <-ctx.Done():
+		return ctx.Err()
+	}
 }

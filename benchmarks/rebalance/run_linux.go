@@ -218,16 +218,6 @@ func (b *bench) one(ctx context.Context, start starter, dir string) (r result, e
 	return r, os.RemoveAll(dir)
 }
 
-// pass lets time go by.
-func pass(ctx context.Context, d time.Duration) error {
-	select {
-	case <-time.After(d):
-		return nil
-	case <-ctx.Done():
-		return ctx.Err()
-	}
-}
-
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
 
 // freePorts finds ports that are free for TCP and UDP, below those that the kernel gives to
