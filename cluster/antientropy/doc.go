@@ -71,8 +71,8 @@
 //
 // # Entering and leaving
 //
-// A node that is to become a replica takes a copy from one that is (Enter), whole runs
-// of leaves at once and what differs then, until nothing does. It trusts nothing it
+// A node that is to become a replica takes a copy from one that is (Enter), in pages
+// what is not here at all, and what differs then, until nothing does. It trusts nothing it
 // holds already: that yields to its source as in filling. It then stands where its
 // source stands, horizons and all; no horizon of the partition moves meanwhile
 // (Requests.Moving). A node that has ceased to be one gives the replicas what they may
@@ -83,7 +83,9 @@
 //
 // All bytes that are moved, and those that collection reads, are paid for at a rate
 // that halves while clients need the node or a peer fails to answer, and grows
-// again after.
+// again after. Whole pages of records, which those take who enter or are filled, are read
+// and merged in a lane: all processors with no clients to serve, a quarter of one with
+// clients, a tenth of one when the node is busy (lane).
 //
 // A Keeper's methods may be called concurrently. Its goroutines end in Close.
 package antientropy

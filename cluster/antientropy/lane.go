@@ -22,8 +22,9 @@ type lane struct {
 const (
 	// restTimes and restBusy leave a quarter and a tenth of one processor.
 	restTimes, restBusy = 3, 9
-	// longestRest bounds a rest after a slice that was held up by something else.
-	longestRest = 50 * time.Millisecond
+	// longestRest bounds a rest: a slice that takes a millisecond has been held up, by
+	// other programs on the machine, and resting does not help against those.
+	longestRest = restBusy * time.Millisecond
 	// sliceKeys are merged in a third of a millisecond, about.
 	sliceKeys = 256
 	// sliceBytes are read in as much, and bound a page when there are clients.

@@ -17,7 +17,7 @@ func (d *Driver) clean() {
 	var at time.Time
 	for fails := 0; ; {
 		// It comes to lie here by a change of the ring, or by a message that was late.
-		if r := d.o.Ring(); r != nil && (r != looked || fails > 0 || time.Since(at) > leftEvery) {
+		if r := d.o.Ring(); r != nil && (r != looked || fails > 0 || time.Since(at) > leftEvery || leaves(r, d.o.Self)) {
 			looked, at = r, time.Now()
 			if err := d.dropAll(r); err != nil {
 				fails++
@@ -33,6 +33,13 @@ func (d *Driver) clean() {
 			return
 		}
 	}
+}
+
+// leaves reports whether a node was told to leave: it cannot before nothing is left, and
+// what a late message brought would keep it.
+func leaves(r *ring.Ring, id ring.NodeID) bool {
+	m := r.Member(id)
+	return m != nil && m.State == ring.Leaving
 }
 
 // dropAll drops what it can. What is left is noted, with the last reason.

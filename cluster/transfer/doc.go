@@ -56,7 +56,8 @@
 // window are beyond Waiting: it doubles while batches are done in a moment, because a
 // change of the ring costs more than to move an empty partition, and shrinks when they
 // take long. Bytes are paid for by who copies (antientropy), at a rate that halves
-// while clients need the node. A ring that is paused begins nothing and copies nothing;
+// while clients need the node; and pages are read and merged a slice at a time, with rests
+// between, while there are clients at all. A ring that is paused begins nothing and copies nothing;
 // what is switched ends.
 //
 // A Driver's methods may be called concurrently. Its goroutines end in Close.
