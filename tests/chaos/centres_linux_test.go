@@ -62,7 +62,7 @@ func TestChaosCentres(t *testing.T) {
 	}
 	begun, rounds := time.Now(), 0
 	tr.use(func() {
-		for rounds == 0 || time.Since(begun) < takes {
+		for anotherRound(begun, rounds, takes) {
 			for _, lose := range ways {
 				time.Sleep(away / 2)
 				if err := lose(away); err != nil {

@@ -15,8 +15,8 @@
 //   - TestChaosCentres, for a quarter: three nodes and replicas in each of two data
 //     centres with 20 ms between them, of which one is lost and comes back.
 //
-// The last two go by rounds, of which they end the one that they are in: about a minute,
-// and half a one. Below bigRound they make a small one.
+// The last two go by rounds of about a minute, and half a one: as many as there is time
+// for, and one at least, which is a small one where there is less than bigRound.
 //
 // # Workloads
 //

@@ -21,7 +21,7 @@ func TestChaosGrowing(t *testing.T) {
 	g := &growth{world: tr.w, random: tr.random, named: 3, counts: map[strike]int{}}
 	begun, rounds := time.Now(), 0
 	tr.use(func() {
-		for rounds == 0 || time.Since(begun) < takes {
+		for anotherRound(begun, rounds, takes) {
 			err := g.round(by, kills)
 			if err == nil && takes >= bigRound {
 				err = g.replace()

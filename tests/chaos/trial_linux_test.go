@@ -78,6 +78,12 @@ func (tr *trial) found(nodes int, settings ...string) {
 	}
 }
 
+// anotherRound reports whether there is time for one more, after so many. One there always
+// is.
+func anotherRound(begun time.Time, rounds int, takes time.Duration) bool {
+	return rounds == 0 || time.Since(begun)*time.Duration(rounds+1)/time.Duration(rounds) <= takes
+}
+
 // use runs the clients while something happens, until the cluster is whole again.
 func (tr *trial) use(happens func()) {
 	ctx, stop := context.WithCancel(context.Background())
