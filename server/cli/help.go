@@ -28,6 +28,9 @@ Settings (--section.key=value) go to every node.
 	case "status":
 		return `Asks the node whose admin.listen is in the configuration, or given as
 --admin.listen=HOST:PORT.
+  --level   prints one line, and exits with 1 while a node is away, or the node
+            that was asked lacks what others have: wait for it between two
+            restarts
   --hot     the keys and partitions that clients ask for most at present, over
             all members
   --top N   so many of each (default 10)
@@ -36,8 +39,6 @@ Settings (--section.key=value) go to every node.
 	case "ring":
 		return `Asks the node whose admin.listen is in the configuration, or given as
 --admin.listen=HOST:PORT. --json prints the answer for programs.
-status --level prints one line, and exits with 1 while a node is away, or the node
-that was asked lacks what others have: wait for it between two restarts.
 `
 	case "cluster":
 		return `Through any node: the one whose admin.listen is in the configuration, or given
