@@ -48,10 +48,6 @@ type identity struct {
 const (
 	identityName = "node.json"
 	clockName    = "clock"
-	ringName     = "ring"
-	// memberName is a file that is there once the node was in a ring: who lacks the ring
-	// then has lost it, and asks the others.
-	memberName = "member"
 )
 
 // loadIdentity reads the identity of a directory, or makes one. fresh says that
@@ -173,44 +169,6 @@ func saveClock(fsys vfs.FS, dir string, bound hlc.Timestamp) error {
 	b := binary.BigEndian.AppendUint64(nil, uint64(bound))
 	b = binary.BigEndian.AppendUint64(b, xxhash.Sum64(b))
 	return writeDurably(fsys, dir, clockName, b)
-}
-
-// loadRing reads the ring, nil when the node is in none. old says that a release wrote it that
-// knew no register.
-func loadRing(fsys vfs.FS, dir string) (r *ring.Ring, old bool, err error) {
-	name := filepath.Join(dir, ringName)
-	b, err := vfs.ReadFile(fsys, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return nil, false, nil
-	case err != nil:
-		return nil, false, fmt.Errorf("read %s: %w", name, err)
-	}
-	if r, err = ring.Decode(b); err != nil {
-		return nil, false, &corrupt.Error{File: name, Reason: err.Error()}
-	}
-	return r, b[len("kvring")] == 1, nil // its encoding's version
-}
-
-// wasMember reports whether the node of a directory was in a ring once.
-func wasMember(fsys vfs.FS, dir string) (bool, error) {
-	name := filepath.Join(dir, memberName)
-	_, err := vfs.ReadFile(fsys, name)
-	switch {
-	case errors.Is(err, fs.ErrNotExist):
-		return false, nil
-	case err != nil:
-		return false, fmt.Errorf("read %s: %w", name, err)
-	}
-	return true, nil
-}
-
-// noteMember notes that the node is in a ring. It comes after the ring was stored.
-func noteMember(fsys vfs.FS, dir string) error {
-	if was, err := wasMember(fsys, dir); was || err != nil {
-		return err
-	}
-	return writeDurably(fsys, dir, memberName, []byte("the node is in a ring\n"))
 }
 
 // checkEngine finds out whether the engine has lost what this node once stored:

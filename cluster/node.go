@@ -153,23 +153,9 @@ func (n *Node) open() error {
 	if err != nil {
 		return err
 	}
-	known, upgraded, err := loadRing(n.fs, n.o.Dir)
+	known, upgraded, err := n.openRing()
 	if err != nil {
 		return err
-	}
-	if n.lostRing, err = wasMember(n.fs, n.o.Dir); err != nil {
-		return err
-	}
-	if n.lostRing = n.lostRing && known == nil; n.lostRing {
-		n.log.Error().Msg("the directory lacks its ring: the node has to hear it from the other members, and founds no cluster; " +
-			"if it was the only one, put the file `ring` back from a backup, or start with an empty directory")
-	}
-	if known != nil && known.Member(n.id.Node) == nil {
-		// It ended between taking the ring of its old place and becoming that member.
-		known = nil
-	}
-	if known != nil && known.ClusterName != n.o.ClusterName {
-		return fmt.Errorf("%w: it is of cluster %q, not of %q", ErrOtherCluster, known.ClusterName, n.o.ClusterName)
 	}
 	if err := n.openRegister(known, upgraded); err != nil {
 		return err
