@@ -16,15 +16,20 @@ import (
 // bulkBatch commands are under way at a time of each server's connection.
 const bulkBatch = 256
 
-// loadTries is how often a key is set that was refused: the load is as fast as servers
-// take it, and one that has a slow moment says so.
-const loadTries = 20
+// bulkTries is how often a key is set, or read, that was refused: the commands come as fast as
+// servers take them, and one that has a slow moment says so.
+const bulkTries = 20
 
-// load sets the first version of all keys; route names the server of a key.
-func load(ctx context.Context, keys int, route func(key string) string) error {
-	all, last := upTo(keys), ""
-	for range loadTries {
-		refused, why, err := set(ctx, all, route)
+// insist does something once for all keys, and again for those that were refused, of which
+// once tells one of the reasons.
+func insist(ctx context.Context, keys int, once func(keys []int) (refused []int, why string, err error)) error {
+	all := make([]int, keys)
+	for n := range all {
+		all[n] = n
+	}
+	last := ""
+	for range bulkTries {
+		refused, why, err := once(all)
 		if err != nil || len(refused) == 0 {
 			return err
 		}
@@ -34,6 +39,11 @@ func load(ctx context.Context, keys int, route func(key string) string) error {
 		}
 	}
 	return fmt.Errorf("%d keys are refused again and again: %s", len(all), last)
+}
+
+// load sets the first version of all keys; route names the server of a key.
+func load(ctx context.Context, keys int, route func(key string) string) error {
+	return insist(ctx, keys, func(keys []int) ([]int, string, error) { return set(ctx, keys, route) })
 }
 
 // set sets the first version of keys, and returns those that were refused, with one of the
@@ -59,31 +69,35 @@ func set(ctx context.Context, keys []int, route func(key string) string) (refuse
 // acknowledged.
 func lost(ctx context.Context, l *ledger, route func(key string) string) (count int, err error) {
 	var mu sync.Mutex
-	return count, bulk(ctx, upTo(len(l.tried)), route, func(w *bufio.Writer, n int) {
-		fmt.Fprintf(w, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", keySize, keyOf(n))
-	}, func(r *bufio.Reader, n int) error {
-		value, found, err := readString(r)
-		if err != nil {
-			return fmt.Errorf("get key %d: %w", n, err)
-		}
-		v, err := l.judge(n, value, found)
-		if v != right {
+	err = insist(ctx, len(l.tried), func(keys []int) (refused []int, why string, err error) {
+		err = bulk(ctx, keys, route, func(w *bufio.Writer, n int) {
+			fmt.Fprintf(w, "*2\r\n$3\r\nGET\r\n$%d\r\n%s\r\n", keySize, keyOf(n))
+		}, func(r *bufio.Reader, n int) error {
+			value, found, err := readString(r)
 			mu.Lock()
-			count++
-			mu.Unlock()
-		}
-		return err
+			defer mu.Unlock()
+			if no, ok := errors.AsType[refusal](err); ok {
+				refused, why = append(refused, n), string(no)
+				return nil
+			}
+			if err != nil {
+				return fmt.Errorf("get key %d: %w", n, err)
+			}
+			v, err := l.judge(n, value, found)
+			if v != right {
+				count++
+			}
+			return err
+		})
+		return refused, why, err
 	})
+	return count, err
 }
 
-// upTo returns the numbers from 0 up to, and without, n.
-func upTo(n int) []int {
-	all := make([]int, n)
-	for i := range all {
-		all[i] = i
-	}
-	return all
-}
+// refusal is an error reply.
+type refusal string
+
+func (r refusal) Error() string { return string(r) }
 
 // readString reads a reply that is a string or nothing.
 func readString(r *bufio.Reader) (value string, found bool, err error) {
@@ -93,8 +107,10 @@ func readString(r *bufio.Reader) (value string, found bool, err error) {
 	}
 	size, err := strconv.Atoi(strings.TrimSpace(line[1:]))
 	switch {
+	case line[0] == '-':
+		return "", false, refusal(strings.TrimSpace(line))
 	case line[0] != '$' || err != nil:
-		return "", false, errors.New(strings.TrimSpace(line))
+		return "", false, fmt.Errorf("a reply of %q", line)
 	case size < 0:
 		return "", false, nil
 	}

@@ -184,3 +184,30 @@ func TestRedirections(t *testing.T) {
 		t.Errorf("the second server got %q, want %q", got, want)
 	}
 }
+
+// What a server refuses, when all keys are set and when they are read, is asked for again.
+func TestRefusedKeysAreAskedForAgain(t *testing.T) {
+	var mu sync.Mutex
+	refused := map[string]bool{}
+	f := serve(t, func(command []string) (string, bool) {
+		mu.Lock()
+		defer mu.Unlock()
+		if what := command[0] + command[1]; strings.HasSuffix(what, "7") && !refused[what] {
+			refused[what] = true
+			return "-TIMEOUT not enough replicas answered in time\r\n", true
+		}
+		return "", false
+	})
+	route := func(string) string { return f.address }
+	l := newLedger(100)
+	if err := load(t.Context(), 100, route); err != nil {
+		t.Fatal(err)
+	}
+	l.acknowledged[50], l.tried[50] = 1, 1 // a write that the server has not
+	if count, err := lost(t.Context(), l, route); count != 1 || err != nil {
+		t.Errorf("%d keys lost, %v; want 1", count, err)
+	}
+	if len(refused) != 20 {
+		t.Errorf("%d commands were refused, want 20", len(refused))
+	}
+}
