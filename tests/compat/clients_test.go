@@ -59,9 +59,15 @@ func addresses(nodes []*process.Node) []string {
 	return list
 }
 
+// patient are settings of nodes whose clients meet with no error: more time than they need on a machine that has other
+// work.
+func patient() []string {
+	return []string{"replication.read_timeout=15s", "replication.write_timeout=15s"}
+}
+
 func TestClientLibraries(t *testing.T) {
 	alone := process.Single(t)
-	three := process.Cluster(t, 3)
+	three := process.Cluster(t, 3, patient()...)
 	for _, client := range []struct {
 		name    string
 		command func(t *testing.T) []string

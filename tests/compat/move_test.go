@@ -19,9 +19,9 @@ import (
 )
 
 // unhidden is what a client cannot hide when a node dies under it: its connections to the node, and what was under
-// way there.
+// way there. redis-py gives up a command after 16 attempts of any kind (TTL exhausted).
 var unhidden = regexp.MustCompile(`(?i)refused|reset|closed|broken pipe|\bEOF\b|ended|timed? ?out|CLUSTERDOWN|` +
-	`Disconnects client|Failed to refresh slots cache`)
+	`Disconnects client|Failed to refresh slots cache|TTL exhausted`)
 
 // settled reports whether nothing moves at the node that is asked, and size members hold partitions.
 func settled(n *process.Node, size int) (bool, string) {
@@ -124,16 +124,22 @@ func (x *tools) run(path, in, want string, args ...string) error {
 	x.mu.Lock()
 	ctx := x.running
 	x.mu.Unlock()
-	cmd := exec.CommandContext(ctx, path, args...)
-	cmd.Stdin = strings.NewReader(in)
-	out, err := cmd.CombinedOutput()
-	if err == nil && !strings.Contains(string(out), want) {
-		err = fmt.Errorf("no %q", want)
+	out, err := output(ctx, in, path, args...)
+	if err == nil && !strings.Contains(out, want) {
+		err = fmt.Errorf("no %q: %s", want, strings.TrimSpace(out))
 	}
+	return err
+}
+
+// output runs a program, whose error is what it says.
+func output(ctx context.Context, stdin, path string, args ...string) (string, error) {
+	cmd := exec.CommandContext(ctx, path, args...)
+	cmd.Stdin = strings.NewReader(stdin)
+	out, err := cmd.CombinedOutput()
 	if err != nil {
 		err = fmt.Errorf("%w: %s", err, strings.TrimSpace(string(out)))
 	}
-	return err
+	return string(out), err
 }
 
 func (x *tools) count(name string, err error) {
@@ -184,9 +190,7 @@ func TestClientsWhileTheRingChanges(t *testing.T) {
 }
 
 func ringChanges(t *testing.T, binary, routing string) {
-	settings := []string{"server.routing=" + routing, "cluster.partitions=64",
-		// More than clients may have to wait for on a machine that has other work.
-		"replication.read_timeout=15s", "replication.write_timeout=15s"}
+	settings := append(patient(), "server.routing="+routing, "cluster.partitions=64")
 	nodes := process.Cluster(t, 3, settings...)
 	at := addresses(nodes)
 	var loads []*load

@@ -50,7 +50,7 @@ func lose(t *testing.T, n *process.Node) {
 // was, with what was written since, and without what was deleted since.
 func TestOneNodeIsRestored(t *testing.T) {
 	t.Parallel()
-	nodes := process.Cluster(t, 3, "cluster.partitions=32")
+	nodes := process.Cluster(t, 3, patient...)
 	w := startWriter(t, nodes[:2])
 	w.more(200)
 	dir := backUp(t, nodes[2])
@@ -76,7 +76,7 @@ func TestOneNodeIsRestored(t *testing.T) {
 // addresses is made of the backups: what was written before the first backup began is all there, and the ring changes.
 func TestAllNodesAreRestored(t *testing.T) {
 	t.Parallel()
-	nodes := process.Cluster(t, 3, "cluster.partitions=32")
+	nodes := process.Cluster(t, 3, patient...)
 	w := startWriter(t, nodes)
 	w.more(200)
 	before := w.count()

@@ -12,6 +12,9 @@ import (
 
 func TestMain(m *testing.M) { process.Main(m) }
 
+// patient are settings of nodes whose clients are to be answered well on a machine that has other work.
+var patient = []string{"cluster.partitions=32", "replication.read_timeout=15s", "replication.write_timeout=15s"}
+
 // writer writes unique keys, one after the other, and remembers what was acknowledged.
 type writer struct {
 	t     *testing.T

@@ -26,8 +26,10 @@ class Cluster(RedisCluster):
 
 
 class Moving:
-    def __init__(self, client, prefix):
-        self.client, self.prefix = client, prefix
+    def __init__(self, connect, prefix):
+        # Threads that share a client take each other's redirections away.
+        self.clients = [connect() for _ in range(WRITERS)]
+        self.prefix = prefix
         self.lock = threading.Lock()
         self.acknowledged, self.failed, self.problems = [], 0, collections.Counter()
         self.lost = []
@@ -38,30 +40,30 @@ class Moving:
             self.failed += 1
             self.problems[f"{type(error).__name__}: {error}"] += 1
 
-    def read(self, key):
-        got = self.client.get(key)
+    def read(self, key, client):
+        got = client.get(key)
         if got != value_of(key):
             self.lost.append(f"{key} was acknowledged and reads as {got!r}")
             self.stopped.set()
 
     def write(self, writer):
-        n = 0
+        n, client = 0, self.clients[writer]
         while not self.stopped.wait(PAUSE):
             key = f"{self.prefix}:{writer}:{n}"
             n += 1
             try:
-                self.client.set(key, value_of(key))
+                client.set(key, value_of(key))
                 with self.lock:
                     self.acknowledged.append(key)
-                self.read(key)
+                self.read(key, client)
             except redis.exceptions.RedisError as e:
                 self.note(e)
 
-    def check(self, key):
+    def check(self, key, client):
         began = time.monotonic()
         while True:
             try:
-                return self.read(key)
+                return self.read(key, client)
             except redis.exceptions.RedisError as e:
                 self.note(e)
                 if time.monotonic() - began > PATIENCE:
@@ -86,7 +88,7 @@ class Moving:
             w.join()
         self.report()
         for key in self.acknowledged:
-            self.check(key)
+            self.check(key, self.clients[int(key.split(":")[1])])
         if self.lost:
             raise SystemExit("\n".join(self.lost))
         for text, n in self.problems.items():
@@ -101,9 +103,10 @@ def main():
     prefix, *addresses = sys.argv[1:]
     signal.alarm(180)  # a client that waits for what never comes would wait for ever
     nodes = [ClusterNode(host, int(port)) for host, port in (a.split(":") for a in addresses)]
-    client = Cluster(startup_nodes=nodes)
-    Moving(client, prefix).run()
-    client.close()
+    moving = Moving(lambda: Cluster(startup_nodes=nodes), prefix)
+    moving.run()
+    for client in moving.clients:
+        client.close()
     print("passed")
 
 
