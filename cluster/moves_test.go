@@ -134,7 +134,11 @@ func (f *flock) end() {
 	for key, value := range maps.Clone(f.acked) {
 		for _, n := range f.nodes {
 			r := coordinator.Request{Op: f.get, Key: []byte(key), Args: [][]byte{[]byte("get")}, Levels: coordinator.Levels{Mode: coordinator.Strict}}
-			if err := n.Do(f.t.Context(), &r); err != nil {
+			err := n.Do(f.t.Context(), &r)
+			for end := time.Now().Add(time.Minute); err != nil && time.Now().Before(end); time.Sleep(20 * time.Millisecond) {
+				err = n.Do(f.t.Context(), &r) // where little is run, nodes seem away for a while
+			}
+			if err != nil {
 				f.t.Errorf("%s at %s: %v", key, n.o.Name, err)
 			} else if got := string(r.Out); got != value && !f.later(got, value) {
 				f.t.Errorf("%s is %q at %s, acknowledged was %q", key, got, n.o.Name, value)

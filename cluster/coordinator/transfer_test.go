@@ -199,7 +199,7 @@ func (v *voyage) run() {
 	}
 	clear(v.held)
 	v.adopt(v.rings[3], v.all()...)
-	for end := time.Now().Add(20 * time.Second); (v.write != nil || len(v.reads) > 0) && time.Now().Before(end); v.look() {
+	for end := time.Now().Add(2 * time.Minute); (v.write != nil || len(v.reads) > 0) && time.Now().Before(end); v.look() {
 		if !v.deliverAny() {
 			time.Sleep(time.Millisecond)
 		}
