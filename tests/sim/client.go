@@ -1,6 +1,7 @@
 package sim
 
 import (
+	"cmp"
 	"errors"
 	"fmt"
 	"math/rand/v2"
@@ -58,7 +59,7 @@ func (c *client) next() {
 		return
 	}
 	burst := 1
-	if c.rand.IntN(10) == 0 {
+	if c.rand.IntN(cmp.Or(w.c.Bursts, 10)) == 0 {
 		burst = 3
 	}
 	for range burst {
@@ -68,11 +69,33 @@ func (c *client) next() {
 		command := k.Commands[c.rand.IntN(len(k.Commands))]
 		if !k.Idle {
 			c.submit(m, command, k.Name, levels)
+			c.watched(k, command, levels)
 		}
 	}
 	if len(c.waiting) == 0 {
 		c.think(w.c.Think)
 	}
+}
+
+// watched has another client read a key while it is written, now and then.
+func (c *client) watched(k *KeySpec, command string, levels coordinator.Levels) {
+	if k.Check != Linear || command == "get" || c.rand.IntN(4) > 0 {
+		return
+	}
+	reader := c.w.clients[(c.id+1)%len(c.w.clients)]
+	c.w.loop.after(time.Duration(c.rand.Int64N(int64(time.Millisecond))), func() { reader.look(k.Name, levels) })
+}
+
+// look reads a key at once at any machine, and reports whether it does.
+func (c *client) look(key string, levels coordinator.Levels) bool {
+	w := c.w
+	m := w.machines[c.rand.IntN(len(w.machines))]
+	if w.ending || w.issued >= w.allowed || len(c.waiting) > 0 || m.up() == nil || m.out {
+		return false
+	}
+	w.issued++
+	c.submit(m, "get", key, levels)
+	return true
 }
 
 // ttl is how long the values of SETPX live.
@@ -252,7 +275,9 @@ func (c *client) returned(o *Op) {
 		o.Return = Never
 	}
 	w.note("%v", o)
-	if len(c.waiting) == 0 {
+	// Who has read reads again elsewhere, now and then: what was read is not to go back.
+	again := o.Command == "get" && o.Outcome == Acknowledged && c.rand.IntN(3) == 0 && c.look(o.Key, o.Levels)
+	if len(c.waiting) == 0 && !again {
 		c.think(w.c.Think)
 	}
 }

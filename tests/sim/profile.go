@@ -265,6 +265,13 @@ func storm(c *Config, r *rand.Rand) {
 	c.Trouble = Trouble{Drop: 0.03 * r.Float64(), Duplicate: 0.02, Reorder: 0.2, Late: 0.02}
 	c.Faults = []Fault{Split, OneWay, OneWay, Isolate, Cut, Cut, Cut, Slow, Kill, KillMidTurn, KillMidWrite, Pause}
 	c.Skew = 200 * time.Millisecond
+	if r.IntN(2) == 0 {
+		// Who has missed something, and writes several times at once: what it sends
+		// arrives in another order beside what it has missed, which may be newer.
+		c.Keys = c.Keys[1:]
+		c.Bursts, c.Trouble.Reorder, c.Skew = 2, 0.4, 240*time.Millisecond
+		c.Faults = []Fault{Split, OneWay, Isolate, Cut, Kill, Kill, KillMidTurn, Pause}
+	}
 }
 
 // FromSeed is the configuration of a seed.

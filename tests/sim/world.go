@@ -34,6 +34,7 @@ type Config struct {
 	Keys       []KeySpec
 	Clients    int
 	Ops        int           // how many operations are done in all
+	Bursts     int           // once in so many times a client sends three at once; 0: ten
 	Think      time.Duration // mean time between a client's operations
 	Trouble    Trouble
 	Faults     []Fault       // one is drawn each time; a fault named twice is twice as likely
