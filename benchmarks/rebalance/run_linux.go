@@ -178,7 +178,11 @@ func (b *bench) measure(ctx context.Context, start map[string]starter) error {
 	for round := range b.rounds {
 		for _, name := range b.systems {
 			fmt.Fprintf(b.progress, "round %d, %s ...\n", round+1, name)
-			r, err := b.one(ctx, start[name], filepath.Join(b.dir, strings.ReplaceAll(name, " ", "-")+strconv.Itoa(round)))
+			dir := filepath.Join(b.dir, strings.ReplaceAll(name, " ", "-")+strconv.Itoa(round))
+			r, err := b.one(ctx, start[name], dir)
+			if err == nil { // its servers have ended
+				err = os.RemoveAll(dir)
+			}
 			if err != nil {
 				return fmt.Errorf("%s: %w", name, err)
 			}
@@ -215,7 +219,7 @@ func (b *bench) one(ctx context.Context, start starter, dir string) (r result, e
 		return r, fmt.Errorf("read all keys: %w", err)
 	}
 	b.tell(&m, &r)
-	return r, os.RemoveAll(dir)
+	return r, nil
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }
