@@ -102,8 +102,8 @@ func apart(c *Config, r *rand.Rand) {
 	shape := [][2]int{{2, 2}, {2, 2}, {2, 3}, {3, 1}, {3, 1}}[r.IntN(5)]
 	c.Centres, c.Each = shape[0], shape[1]
 	c.N, c.Keys = c.Centres*c.Each, across()
-	c.Machines = c.N + r.IntN(2)
-	c.Skew = 0 // or what is newer in one would be so by the other's clock
+	c.Machines, c.Ops = c.N+r.IntN(2), c.Ops/2 // each costs more than on three machines
+	c.Skew = 0                                 // or what is newer in one would be so by the other's clock
 }
 
 // comeAndGo has members come and go.
@@ -240,6 +240,7 @@ func profiles() []profile {
 			c.Keys, c.Centres, c.Each, c.N, c.Waits = across(), 2, 2, 4, true
 			c.Machines, c.Members, c.Skew = 7, 4+r.IntN(2), 0
 			thin(c)
+			c.Ops /= 2
 			c.Faults = slices.Concat(c.Faults, membership, []Fault{Commit, Commit, Commit, Commit, Commit, Sever, Sever, Blackout, Kill, Cut, Isolate})
 		}},
 		{"lost majority", func(c *Config, r *rand.Rand) {
