@@ -121,7 +121,8 @@ func (o *readOp) start(v *view, part ring.Partition, key replica.Key, t tally, l
 		return
 	}
 	own := o.own
-	if own >= 0 && t.groups[0].members>>uint(own)&1 != 0 || own >= 0 && t.n > 1 {
+	// A write reads its own copy in any case: what that has and the others lack is brought to them.
+	if own >= 0 && (t.groups[0].members>>uint(own)&1 != 0 || t.n > 1 || o.next != nil) {
 		o.asked = 1 << uint(own)
 		o.readOwn(own)
 		return

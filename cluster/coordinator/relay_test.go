@@ -213,3 +213,34 @@ func TestALocalWriteIsMetFromTheOtherDataCentre(t *testing.T) {
 		}
 	}
 }
+
+// An operation of the other data centre that changes nothing tells its client of a value that so far
+// only the soft primary's has: it brings it to the client's first.
+func TestWhatIsToldToTheOtherDataCentreIsThere(t *testing.T) {
+	for _, level := range []Level{LocalOne, LocalQuorum} {
+		k := newTalk(t, 6)
+		primary := k.roles("k")[0]
+		here, there := k.inDC("k", primary, true), k.inDC("k", primary, false)
+		a := there[0].runAt(Levels{W: level, Timeout: time.Minute}, "set", "k", "v")
+		for _, n := range there {
+			k.deliverSome(primary, n)
+			k.deliverSome(n, primary)
+		}
+		if !a.finished() || a.Err != nil {
+			t.Fatalf("%v: %v", level, a.Err)
+		}
+		k.queue = nil // the other data centre has not got it
+		a = here[0].runAt(Levels{R: level, W: level, Timeout: time.Minute}, "setnx", "k", "w")
+		for range 1000 {
+			if e, ok := k.take(nil, nil, 0); ok {
+				k.hand(e)
+			}
+		}
+		if !a.finished() || a.Err != nil || string(a.Out) != "0" {
+			t.Fatalf("setnx at %v: finished %v, %q, %v", level, a.finished(), a.Out, a.Err)
+		}
+		if holding := slices.IndexFunc(here, func(n *talker) bool { return n.holds("k") }); holding < 0 {
+			t.Errorf("%v: nobody in the client's data centre has what it was told of", level)
+		}
+	}
+}
