@@ -12,6 +12,7 @@ import (
 	"strings"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/hint"
 	"kvstore/cluster/hlc"
 	"kvstore/cluster/ring"
 	"kvstore/storage/corrupt"
@@ -104,6 +105,14 @@ func (n *Node) markOld(boot, file string) error {
 	n.log.Warn().Msg("the directory is a copy, which may be old: it is brought level with the other replicas before it answers reads")
 	if err := (registerFile{n.fs, n.o.Dir}).remove(); err != nil {
 		return err // what it has promised since may be missing
+	}
+	// What others lacked then they may have got since, and it may have been deleted after that and its
+	// tombstone be gone. So hints end: what others lack now is found when the copies are compared, or
+	// given to replicas by this node where it is none (antientropy), and both know how old a copy is.
+	lower, _ := hint.Bounds(0, 0, 0)
+	_, upper := hint.Bounds(^ring.NodeID(0), 0, ring.TokenEnd)
+	if err := n.db.DropRange(lower, upper); err != nil {
+		return storeError(err)
 	}
 	if _, err := n.db.Set(ownerKey(), make([]byte, 8)); err != nil {
 		return storeError(err)

@@ -11,7 +11,9 @@ import (
 	"github.com/rs/zerolog"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/hint"
 	"kvstore/cluster/membership"
+	"kvstore/cluster/replica"
 	"kvstore/cluster/ring"
 	"kvstore/cluster/rpc"
 	"kvstore/storage"
@@ -287,8 +289,15 @@ func TestAnOldCopyIsFilled(t *testing.T) {
 		t.Fatal(err)
 	}
 	c.db = db
-	if err := errors.Join(c.markOld("boot", "1:3"), db.Close()); err != nil {
+	owed := hint.AppendKey(nil, n.id.Node, replica.Key{Token: ring.TokenOf(0, []byte("k")), Name: []byte("k")})
+	if _, err := db.Set(owed, make([]byte, 9)); err != nil {
 		t.Fatal(err)
+	}
+	err = c.markOld("boot", "1:3")
+	// What the other lacked then may have been deleted since, and its tombstone be gone.
+	_, owes, errHint := db.Get(nil, owed)
+	if err := errors.Join(err, errHint, db.Close()); err != nil || owes {
+		t.Fatalf("it owes the other what that lacked when the copy was made: %v, %v", owes, err)
 	}
 	m, err = Open(o)
 	if err != nil {
