@@ -26,6 +26,7 @@ const (
 	// lowLooks and roomyLooks are how often in a row a node has to find its disk so, a
 	// minute apart: compaction needs room for a while, and what has moved is dropped last.
 	lowLooks, roomyLooks = 5, 30
+	roundedOff           = 1e-9
 )
 
 // weighSteps are the parts of its share that a node takes; the last is the least.
@@ -46,7 +47,7 @@ func (w *weigher) look(own room, others []room, part float64, rests bool) float6
 		return part
 	}
 	steps, at := weighSteps(), 0
-	for at < len(steps)-1 && part < steps[at] {
+	for at < len(steps)-1 && part < steps[at]*(1-roundedOff) { // it was a weight, rounded
 		at++
 	}
 	switch {

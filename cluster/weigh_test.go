@@ -11,6 +11,7 @@ import (
 	"github.com/rs/zerolog"
 
 	"kvstore/cluster/coordinator"
+	"kvstore/cluster/ring"
 	"kvstore/storage"
 	"kvstore/storage/vfs"
 )
@@ -19,6 +20,11 @@ func TestWeigher(t *testing.T) {
 	full := room{free: 10, stored: 90}
 	roomy := room{free: 80, stored: 20}
 	many := func(r room) []room { return []room{r, r} }
+	weight := 1.4
+	nearly := partOf(&ring.Member{Weight: weight * 0.75, Full: weight})
+	if nearly == 0.75 {
+		t.Fatal("this weight can be divided")
+	}
 	for _, tc := range []struct {
 		name   string
 		own    room
@@ -44,6 +50,8 @@ func TestWeigher(t *testing.T) {
 		{"room again", roomy, many(full), 0.5, 0, roomyLooks, 0.75},
 		{"room for all", roomy, many(full), 0.25, 0, 3 * roomyLooks, 1},
 		{"room, and not for more", room{free: 40, stored: 60}, many(roomy), 0.75, 0, 1000, 0.75},
+		{"low still, at a weight that 0.75 does not divide", full, many(roomy), nearly, 0, lowLooks, 0.5},
+		{"room again, at such a weight", roomy, many(full), nearly, 0, roomyLooks, 1},
 		{"all is well", roomy, many(roomy), 1, 0, 1000, 1},
 	} {
 		var w weigher
