@@ -179,11 +179,17 @@ func (q entropyRequests) WriteQuorum(replicas int) int {
 func writeQuorum(r *ring.Ring, w coordinator.Level, replicas int) int {
 	local := replicas
 	if r != nil {
-		dcs := map[string]bool{}
+		dcs, holders := map[string]bool{}, map[string]int{}
 		for i := range r.Members {
-			dcs[r.Members[i].DC] = true
+			m := &r.Members[i]
+			if dcs[m.DC] = true; m.State != ring.Removed && m.Weight > 0 {
+				holders[m.DC]++
+			}
 		}
 		local = max(replicas/max(len(dcs), 1), 1)
+		for _, n := range holders {
+			local = min(local, n) // it has no more replicas than nodes
+		}
 		for _, dc := range r.PerDC {
 			local = min(local, dc.N)
 		}

@@ -11,6 +11,7 @@ import (
 func TestWriteQuorum(t *testing.T) {
 	one := &ring.Ring{Members: []ring.Member{{DC: "east"}, {DC: "east"}, {DC: "east"}}}
 	two := &ring.Ring{Members: []ring.Member{{DC: "east"}, {DC: "west"}, {DC: "east"}, {DC: "west"}}}
+	few := &ring.Ring{Members: []ring.Member{{DC: "east", Weight: 1}, {DC: "east", Weight: 1}, {DC: "east", Weight: 1}, {DC: "east", Weight: 1}, {DC: "west", Weight: 1}}}
 	uneven := &ring.Ring{Members: two.Members, PerDC: []ring.DCReplicas{{DC: "east", N: 5}, {DC: "west", N: 1}}}
 	for _, c := range []struct {
 		name     string
@@ -26,6 +27,7 @@ func TestWriteQuorum(t *testing.T) {
 		{"one of two data centres", two, coordinator.LocalQuorum, 6, 2},
 		{"anybody there", two, coordinator.LocalOne, 6, 1},
 		{"the smaller of two", uneven, coordinator.LocalQuorum, 6, 1},
+		{"one has a node only, and so one replica", few, coordinator.LocalQuorum, 5, 1},
 		{"fewer replicas than data centres", two, coordinator.LocalQuorum, 1, 1},
 	} {
 		if got := writeQuorum(c.ring, c.w, c.replicas); got != c.want {
