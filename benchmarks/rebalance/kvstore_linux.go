@@ -106,7 +106,14 @@ func (k *kvstore) newClient(number int) requester {
 }
 
 // route spreads keys over the three nodes: any takes any.
-func (k *kvstore) route(key string) string { return k.nodes[int(key[len(key)-1])%threeNodes].Client }
+// Who is away gets nothing.
+func (k *kvstore) route(key string) string {
+	at := int(key[len(key)-1]) % threeNodes
+	for !k.nodes[at].Running() {
+		at = (at + 1) % threeNodes
+	}
+	return k.nodes[at].Client
+}
 
 // settle waits until the nodes are level.
 func (k *kvstore) settle(ctx context.Context) error {
@@ -162,6 +169,47 @@ func (k *kvstore) shrink(ctx context.Context) (c change, err error) {
 	after, err := k.counted(ctx)
 	c.keys, c.bytes = after.keys-before.keys, after.bytes-before.bytes
 	return c, err
+}
+
+// absent loses the third node. The others keep what it misses as hints.
+func (k *kvstore) absent(ctx context.Context) error {
+	away := k.nodes[threeNodes-1]
+	away.Kill()
+	for _, n := range k.nodes[:threeNodes-1] {
+		if err := await(ctx, &n.Server, "it takes the third for dead", func() bool { return n.Lost(away.Name) }); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (k *kvstore) back(ctx context.Context) (c change, err error) {
+	sent := func() (count int64, err error) {
+		for _, n := range k.nodes[:threeNodes-1] {
+			text, err := get(ctx, n, "/metrics")
+			if err != nil {
+				return 0, err
+			}
+			of, err := metric(text, `kvstore_hints_sent_total{node="n3"}`)
+			if err != nil {
+				return 0, err
+			}
+			count += of
+		}
+		return count, nil
+	}
+	before, err := sent()
+	if err != nil {
+		return c, err
+	}
+	if err := k.nodes[threeNodes-1].Start(); err != nil {
+		return c, err
+	}
+	if err := errors.Join(lab.AwaitWhole(ctx, k.nodes), lab.AwaitHanded(ctx, k.nodes)); err != nil {
+		return c, err
+	}
+	after, err := sent()
+	return change{keys: after - before, parts: 1, least: 1, all: 1}, err
 }
 
 // lookEvery is how often it is asked whether a change is done: the answer is the whole
@@ -249,7 +297,7 @@ func get(ctx context.Context, n *lab.Node, path string) (string, error) {
 	return string(body), err
 }
 
-// metric finds a metric without labels in Prometheus' text format.
+// metric finds a metric in Prometheus' text format; the name includes its labels.
 func metric(text, name string) (int64, error) {
 	for lines := bufio.NewScanner(strings.NewReader(text)); lines.Scan(); {
 		if value, ok := strings.CutPrefix(lines.Text(), name+" "); ok {

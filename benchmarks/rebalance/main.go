@@ -2,7 +2,7 @@
 // to take it away again, beside a Redis Cluster on the same machine.
 //
 //	go run ./benchmarks/rebalance [-keys 200000] [-rate 2000] [-quiet 8s] [-rounds 1] [-systems NAMES]
-//	                              [-kvstore FILE,...] [-settings section.key=value,...] [-dir DIR] [-v]
+//	                              [-returns] [-kvstore FILE,...] [-settings section.key=value,...] [-dir DIR] [-v]
 //
 // Servers are processes on free loopback ports with data in a temporary directory, which
 // is removed, as they are, also on Ctrl-C. The systems do the same work in turns:
@@ -33,6 +33,11 @@
 // at their defaults; it lasts as long as redis-cli runs.
 // At the end every key is read: one that is missing or older than what was acknowledged
 // is lost.
+//
+// With -returns no node joins or leaves. The third node is killed before the keys are set, and
+// has missed all of them when it is started again, after a quiet time with two nodes; "is
+// back" is from then until no node keeps a hint for it. What is moved then are the hints that
+// it took, and the least is a copy of every key.
 //
 // # The table
 //

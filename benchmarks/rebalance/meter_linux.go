@@ -20,17 +20,33 @@ type meter struct {
 	system system
 	crew   *crew
 
-	quiets  [3]window
-	idle    time.Duration // processor time of the servers in the first quiet time
-	changes [2]change
-	moving  [2]window
-	work    [2]time.Duration // processor time of the servers
+	idle   time.Duration // processor time of the servers in the first quiet time
+	quiets []window      // one before each step, and one after all
+	steps  []step
+}
+
+// step is a change of the system.
+type step struct {
+	name string
+	do   func(context.Context) (change, error)
+
+	change change
+	moving window
+	work   time.Duration // processor time of the servers
+}
+
+func newMeter(b *bench, s system, c *crew) *meter {
+	m := &meter{bench: b, system: s, crew: c, steps: []step{{name: "joins", do: s.grow}, {name: "leaves", do: s.shrink}}}
+	if b.returns {
+		m.steps = []step{{name: "is back", do: s.back}}
+	}
+	return m
 }
 
 // result is what came of a round.
 type result struct {
 	quiet   latencies // before the first change
-	changes [2]changed
+	changes []changed
 	stale   int
 	lost    int
 }
@@ -38,6 +54,7 @@ type result struct {
 // changed is a change as servers and clients saw it.
 type changed struct {
 	change
+	name    string
 	took    time.Duration
 	cpu     time.Duration // for each key that was moved
 	clients latencies
@@ -49,18 +66,19 @@ func (m *meter) phases(ctx context.Context) (err error) {
 	if err := pass(ctx, m.warmUp); err != nil {
 		return err
 	}
-	if m.idle, err = m.rest(ctx, 0); err != nil {
+	if m.idle, err = m.rest(ctx); err != nil {
 		return err
 	}
-	for i, do := range []func(context.Context) (change, error){m.system.grow, m.system.shrink} {
+	for i := range m.steps {
+		s := &m.steps[i]
 		before, err := m.used()
 		if err != nil {
 			return err
 		}
 		patient, cancel := context.WithTimeout(ctx, changeWithin)
-		m.moving[i].from = m.crew.now()
-		m.changes[i], err = do(patient)
-		m.moving[i].to = m.crew.now()
+		s.moving.from = m.crew.now()
+		s.change, err = s.do(patient)
+		s.moving.to = m.crew.now()
 		cancel()
 		if err != nil {
 			return err
@@ -69,8 +87,8 @@ func (m *meter) phases(ctx context.Context) (err error) {
 		if err != nil {
 			return err
 		}
-		m.work[i] = after.since(before)
-		if _, err := m.rest(ctx, i+1); err != nil {
+		s.work = after.since(before)
+		if _, err := m.rest(ctx); err != nil {
 			return err
 		}
 	}
@@ -78,14 +96,15 @@ func (m *meter) phases(ctx context.Context) (err error) {
 }
 
 // rest lets a quiet time pass, and returns the processor time of the servers.
-func (m *meter) rest(ctx context.Context, number int) (time.Duration, error) {
+func (m *meter) rest(ctx context.Context) (time.Duration, error) {
 	before, err := m.used()
 	if err != nil {
 		return 0, err
 	}
-	m.quiets[number].from = m.crew.now()
+	quiet := window{from: m.crew.now()}
 	err = pass(ctx, m.quiet)
-	m.quiets[number].to = m.crew.now()
+	quiet.to = m.crew.now()
+	m.quiets = append(m.quiets, quiet)
 	after, failure := m.used()
 	return after.since(before), errors.Join(err, failure)
 }
@@ -133,15 +152,15 @@ func processorTime(text []byte) (time.Duration, error) {
 // result sums up. The clients have ended.
 func (m *meter) result() (r result) {
 	r.quiet, r.stale = m.crew.during(m.quiets[0]), m.crew.stale()
-	for i, c := range m.changes {
-		out := changed{change: c, took: m.moving[i].length(), clients: m.crew.during(m.moving[i])}
+	for i, s := range m.steps {
+		out := changed{change: s.change, name: s.name, took: s.moving.length(), clients: m.crew.during(s.moving)}
 		if out.bytes == 0 {
-			out.bytes = int64(float64(c.keys) / float64(m.keys) * float64(m.bytes))
+			out.bytes = int64(float64(out.keys) / float64(m.keys) * float64(m.bytes))
 		}
 		idle := time.Duration(float64(m.idle) / float64(m.quiets[0].length()) * float64(out.took))
-		out.cpu = max(m.work[i]-idle, 0) / time.Duration(max(c.keys, 1))
+		out.cpu = max(s.work-idle, 0) / time.Duration(max(out.keys, 1))
 		out.of = ratio(float64(out.clients.p99), float64(m.crew.during(m.quiets[i], m.quiets[i+1]).p99))
-		r.changes[i] = out
+		r.changes = append(r.changes, out)
 	}
 	return r
 }
@@ -161,10 +180,10 @@ func (b *bench) least(c change) float64 {
 // tell says what came of a round.
 func (b *bench) tell(m *meter, r *result) {
 	for i, c := range r.changes {
-		fmt.Fprintf(b.progress, "  %s: %.1f s, %d of at least %d parts of %d, %d keys, %.1f of %.1f MB; p99 %s ms, quiet %s ms\n", changeNames[i], c.took.Seconds(),
+		fmt.Fprintf(b.progress, "  %s: %.1f s, %d of at least %d parts of %d, %d keys, %.1f of %.1f MB; p99 %s ms, quiet %s ms\n", c.name, c.took.Seconds(),
 			c.parts, c.least, c.all, c.keys, float64(c.bytes)/1e6, b.least(c.change)/1e6, ms(c.clients.p99), ms(r.quiet.p99))
 		if b.verbose {
-			fmt.Fprintf(b.progress, "    p99 by the second: %s\n", msAll(m.crew.secondly(m.moving[i])))
+			fmt.Fprintf(b.progress, "    p99 by the second: %s\n", msAll(m.crew.secondly(m.steps[i].moving)))
 		}
 	}
 	fmt.Fprintf(b.progress, "  %d stale, %d lost\n", r.stale, r.lost)
@@ -176,8 +195,6 @@ func (b *bench) tell(m *meter, r *result) {
 		}
 	}
 }
-
-var changeNames = [2]string{"joins", "leaves"}
 
 func ms(d time.Duration) string { return strconv.FormatFloat(float64(d)/1e6, 'f', 2, 64) }
 
@@ -197,17 +214,17 @@ func (b *bench) print(results map[string][]result) error {
 		rs := results[name]
 		l := middle(rs, func(r result) latencies { return r.quiet })
 		fmt.Fprintf(table, "%s\tquiet\t%.1f\t\t\t\t\t\t\t%s\t%s\t%s\t%s\t\t%d\t\t\t\n", name, b.quiet.Seconds(), ms(l.p50), ms(l.p99), ms(l.p999), ms(l.max), l.errors)
-		for i, what := range changeNames {
+		for i := range rs[0].changes {
 			of := func(f func(c changed) float64) float64 {
 				return median(rs, func(r result) float64 { return f(r.changes[i]) })
 			}
 			l := middle(rs, func(r result) latencies { return r.changes[i].clients })
 			moved, least := of(func(c changed) float64 { return float64(c.bytes) }), of(func(c changed) float64 { return b.least(c.change) })
 			stale, gone := "", ""
-			if i == len(changeNames)-1 { // both are of the whole time
+			if i == len(rs[0].changes)-1 { // both are of the whole time
 				stale, gone = sum(rs, func(r result) int { return r.stale }), sum(rs, func(r result) int { return r.lost })
 			}
-			fmt.Fprintf(table, "\t%s\t%.1f\t%.0f\t%.1f\t%.1f\t%.2f\t%.0f\t%.1f\t%s\t%s\t%s\t%s\t%.2f\t%d\t%s\t%s\t\n", what,
+			fmt.Fprintf(table, "\t%s\t%.1f\t%.0f\t%.1f\t%.1f\t%.2f\t%.0f\t%.1f\t%s\t%s\t%s\t%s\t%.2f\t%d\t%s\t%s\t\n", rs[0].changes[i].name,
 				of(func(c changed) float64 { return c.took.Seconds() }), of(func(c changed) float64 { return float64(c.keys) }),
 				moved/1e6, least/1e6, ratio(moved, least), of(func(c changed) float64 { return float64(c.keys) / c.took.Seconds() }),
 				of(func(c changed) float64 { return float64(c.cpu) / 1e3 }), ms(l.p50), ms(l.p99), ms(l.p999), ms(l.max),

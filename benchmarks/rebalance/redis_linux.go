@@ -2,6 +2,7 @@ package main
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"os/exec"
 	"path/filepath"
@@ -151,6 +152,11 @@ func (r *redis) shrink(ctx context.Context) (c change, err error) {
 	r.masters, r.ports = r.masters[:threeNodes], r.ports[:threeNodes]
 	return c, r.agree(ctx)
 }
+
+// A master that is away takes its slots with it: nothing is written that it could miss.
+func (r *redis) absent(context.Context) error { return errors.ErrUnsupported }
+
+func (r *redis) back(context.Context) (c change, err error) { return c, errors.ErrUnsupported }
 
 // fourth is what the fourth master has: all of that moved, or will.
 func (r *redis) fourth(ctx context.Context, least int) (c change, err error) {

@@ -22,7 +22,7 @@ import (
 
 const (
 	threeNodes = 3
-	// changeWithin is how long a node may take to join or leave.
+	// changeWithin is how long a node may take to join, leave or catch up.
 	changeWithin = 10 * time.Minute
 )
 
@@ -37,6 +37,10 @@ type system interface {
 	// grow adds the fourth node and returns when it has its share; shrink takes it away.
 	grow(ctx context.Context) (change, error)
 	shrink(ctx context.Context) (change, error)
+	// absent kills the third node and returns when the others know; back starts it again and
+	// returns when it has what it missed.
+	absent(ctx context.Context) error
+	back(ctx context.Context) (change, error)
 	// servers are the processes that run.
 	servers() []*lab.Server
 	// close ends them.
@@ -59,6 +63,7 @@ type bench struct {
 	systems, settings  []string
 	programs           []string
 	dir                string
+	returns            bool // a node was away and comes back; none joins or leaves
 	verbose            bool
 	out, progress      io.Writer
 	bytes              int64 // of all keys and values
@@ -72,7 +77,8 @@ func parse(args []string, stderr io.Writer) (*bench, error) {
 	f.IntVar(&b.rate, "rate", 2000, "`requests` a second, of all clients together")
 	f.IntVar(&b.rounds, "rounds", 1, "how often every system is measured")
 	f.DurationVar(&b.quiet, "quiet", 8*time.Second, "how long a quiet `time` is")
-	systems := f.String("systems", "kvstore,redis", "the `systems` to measure: kvstore, kvstore-routed, redis")
+	f.BoolVar(&b.returns, "returns", false, "measure a node that comes back and has missed all keys, instead of one that joins and leaves")
+	systems := f.String("systems", "", "the `systems` to measure: kvstore, kvstore-routed, redis; kvstore,redis when empty, kvstore with -returns")
 	programs := f.String("kvstore", "", "`files` to measure instead of the working tree's kvstore")
 	settings := f.String("settings", "", "`settings` of kvstore, section.key=value, with commas between")
 	f.StringVar(&b.dir, "dir", "", "put the data into a temporary directory under `directory`")
@@ -83,8 +89,15 @@ func parse(args []string, stderr io.Writer) (*bench, error) {
 	list := func(text string) []string {
 		return slices.DeleteFunc(strings.Split(text, ","), func(s string) bool { return s == "" })
 	}
+	if *systems == "" && b.returns {
+		*systems = "kvstore"
+	} else if *systems == "" {
+		*systems = "kvstore,redis"
+	}
 	b.systems, b.programs, b.settings = list(*systems), list(*programs), list(*settings)
 	switch {
+	case b.returns && slices.Contains(b.systems, "redis"):
+		return nil, errors.New("-returns measures kvstore only: a master of Redis that comes back has missed nothing, because its slots took no writes")
 	case f.NArg() > 0:
 		return nil, fmt.Errorf("unexpected argument %q", f.Arg(0))
 	case b.keys < 1000:
@@ -205,11 +218,11 @@ func (b *bench) one(ctx context.Context, start starter, dir string) (r result, e
 	}
 	defer s.close()
 	keys := newLedger(b.keys)
-	if err := errors.Join(load(ctx, b.keys, s.route), s.settle(starting)); err != nil {
+	if err := b.fill(ctx, s); err != nil {
 		return r, fmt.Errorf("load: %w", err)
 	}
 	c := employ(s.newClient, keys, b.rate)
-	m := meter{bench: b, system: s, crew: c}
+	m := newMeter(b, s, c)
 	err = m.phases(ctx)
 	if err = errors.Join(err, c.finish()); err != nil {
 		return r, err
@@ -218,8 +231,18 @@ func (b *bench) one(ctx context.Context, start starter, dir string) (r result, e
 	if r.lost, err = lost(ctx, keys, s.route); err != nil {
 		return r, fmt.Errorf("read all keys: %w", err)
 	}
-	b.tell(&m, &r)
+	b.tell(m, &r)
 	return r, nil
+}
+
+// fill sets all keys, while a node is away if it is that what is measured.
+func (b *bench) fill(ctx context.Context, s system) error {
+	ctx, cancel := context.WithTimeout(ctx, changeWithin)
+	defer cancel()
+	if b.returns {
+		return errors.Join(s.absent(ctx), load(ctx, b.keys, s.route))
+	}
+	return errors.Join(load(ctx, b.keys, s.route), s.settle(ctx))
 }
 
 func loopback(port int) string { return net.JoinHostPort("127.0.0.1", strconv.Itoa(port)) }

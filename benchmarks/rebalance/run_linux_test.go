@@ -22,6 +22,8 @@ func TestParse(t *testing.T) {
 		{"-systems mysql", `"mysql" is none of`},
 		{"more", `unexpected argument "more"`},
 		{"-fast", "not defined"},
+		{"-returns -systems kvstore-routed", ""},
+		{"-returns -systems redis", "-returns measures kvstore only"},
 	} {
 		_, err := parse(strings.Fields(c.args), io.Discard)
 		if c.err == "" && err != nil || c.err != "" && (err == nil || !strings.Contains(err.Error(), c.err)) {
@@ -48,6 +50,9 @@ func (s *single) shrink(context.Context) (change, error) {
 	}
 	return change{keys: 250, parts: 2, least: 2, all: 8}, nil
 }
+
+func (s *single) absent(context.Context) error         { return nil }
+func (s *single) back(context.Context) (change, error) { return change{1000, 0, 1, 1, 1}, nil }
 
 // TestMeasure goes through a measurement with a server that loses everything in the end.
 func TestMeasure(t *testing.T) {
@@ -102,5 +107,24 @@ func TestMetric(t *testing.T) {
 	}
 	if _, err := metric(text, "b"); err == nil {
 		t.Error("an absent metric gave no error")
+	}
+}
+
+// TestReturns goes through a measurement of a node that comes back.
+func TestReturns(t *testing.T) {
+	b, err := parse([]string{"-keys", "1000", "-rate", "640", "-quiet", "100ms", "-returns"}, io.Discard)
+	if err != nil {
+		t.Fatal(err)
+	}
+	var out, progress bytes.Buffer
+	b.warmUp, b.out, b.progress, b.dir = 10*time.Millisecond, &out, &progress, t.TempDir()
+	start := func(context.Context, string) (system, error) { return &single{serve(t, nil)}, nil }
+	if err := b.measure(t.Context(), map[string]starter{"kvstore": start}); err != nil {
+		t.Fatal(err)
+	}
+	rows := strings.Split(strings.TrimSpace(out.String()), "\n")
+	back := strings.Fields(rows[len(rows)-1])
+	if len(rows) != 3 || back[0] != "is" || back[3] != "1000" || back[len(back)-1] != "0" {
+		t.Errorf("rows:\n%s", &out)
 	}
 }
