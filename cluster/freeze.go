@@ -155,7 +155,10 @@ func (n *Node) serveFreeze(from ring.NodeID, body []byte) error {
 	f := &n.freeze
 	f.mu.Lock()
 	defer f.mu.Unlock()
-	if r := n.ring.Load(); coordinator.EpochOf(r) != epoch {
+	switch r := n.ring.Load(); {
+	case r == nil:
+		return fmt.Errorf("%w: node %s has no ring", errThawed, n.o.Name)
+	case coordinator.EpochOf(r) != epoch:
 		return fmt.Errorf("%w: node %s has the ring of generation %d, epoch %d", errThawed, n.o.Name, r.Generation, r.Epoch)
 	}
 	if !n.replica.Freeze() {

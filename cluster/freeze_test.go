@@ -113,6 +113,9 @@ func TestALateFreezeIsRefused(t *testing.T) {
 	if err := n.serveFreeze(1, body); !errors.Is(err, errThawed) {
 		t.Fatal(err)
 	}
+	if err := new(Node).serveFreeze(1, body); !errors.Is(err, errThawed) {
+		t.Errorf("a node without a ring: %v", err)
+	}
 }
 
 // A member that starts again keeps its promise until the ring has a successor.

@@ -45,7 +45,7 @@ type eventLoop struct {
 	sockets []socket      // by descriptor
 	buffer  []byte        // what is read, until it is handed on
 	share   int           // how much of it each client may fill in this turn
-	heard   int           // bytes read in this turn
+	heard   int           // bytes read in this turn, and of those written that had waited
 	vain    int           // how many turns are not to be made longer
 	reports [maxReady]unix.EpollEvent
 	timed   []*loopConn // to be closed if nothing happens for too long

@@ -192,6 +192,7 @@ const keptUnsent = 64 << 10
 // writable goes on sending what the socket did not take.
 func (c *loopConn) writable() {
 	n := c.write(c.unsent[c.sent:])
+	c.loop.heard += n
 	if c.broken != nil {
 		c.end(c.broken)
 		return
