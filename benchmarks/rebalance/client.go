@@ -11,38 +11,16 @@ import (
 	"kvstore/tests/lab"
 )
 
-// plain is a client that is connected to one node, and to the next when that fails.
-type plain struct {
-	addresses []string
-	at        int
-	conn      *lab.Conn
+// plain is a client of whichever node answers.
+type plain struct{ lab.Client }
+
+func newPlain(addresses []string, at int) *plain {
+	return &plain{lab.Client{Addresses: addresses, At: at, DialWithin: dialWithin, ReplyWithin: replyWithin}}
 }
 
-func (p *plain) close() {
-	if p.conn != nil {
-		p.conn.Close()
-		p.conn = nil
-	}
-}
+func (p *plain) close() { p.Close() }
 
-func (p *plain) do(args ...string) (reply lab.Reply, err error) {
-	for tries := 0; p.conn == nil; tries++ {
-		if p.conn, err = lab.Dial(p.addresses[p.at%len(p.addresses)], dialWithin); err != nil {
-			if p.at++; tries == len(p.addresses) {
-				return reply, err
-			}
-		}
-	}
-	if reply, err = p.conn.Do(replyWithin, args...); err != nil {
-		p.close()
-		p.at++
-		return reply, err
-	}
-	if reply.Error {
-		err = errors.New(reply.Text)
-	}
-	return reply, err
-}
+func (p *plain) do(args ...string) (lab.Reply, error) { return p.Do(args...) }
 
 // slots is which server has which slot, as the clients of one program know it together. A
 // goroutine asks for all of them when a client was sent elsewhere, at most every

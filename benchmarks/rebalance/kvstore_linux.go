@@ -102,7 +102,7 @@ func (k *kvstore) newClient(number int) requester {
 	if k.slots != nil {
 		return &routed{slots: k.slots, conns: map[string]*lab.Conn{}}
 	}
-	return &plain{addresses: slices.Clone(lab.Addresses(k.nodes[:threeNodes])), at: number}
+	return newPlain(lab.Addresses(k.nodes[:threeNodes]), number)
 }
 
 // route spreads keys over the three nodes: any takes any.

@@ -35,7 +35,7 @@ func TestParse(t *testing.T) {
 // single is a system of one server in this process, which forgets a key when it shrinks.
 type single struct{ at *fake }
 
-func (s *single) newClient(int) requester              { return &plain{addresses: []string{s.at.address}} }
+func (s *single) newClient(int) requester              { return newPlain([]string{s.at.address}, 0) }
 func (s *single) route(string) string                  { return s.at.address }
 func (s *single) settle(context.Context) error         { return nil }
 func (s *single) servers() []*lab.Server               { return nil }
