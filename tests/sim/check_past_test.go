@@ -99,20 +99,33 @@ func TestWhatLooksShow(t *testing.T) {
 		dotAt(2): {Key: "k", Kind: version.Tombstone, Op: 1, Over: []version.Dot{dotAt(1)}},
 		dotAt(3): {Key: "k", Kind: version.String, Payload: "c", Op: 2, Over: []version.Dot{dotAt(2)}},
 	}
+	two, _, err := ring.Build(nil, []ring.Member{{ID: 1, Name: "n0", Weight: 1}, {ID: 2, Name: "n1", Weight: 1}}, ring.Options{ClusterID: 1, Partitions: 16, N: 2})
+	if err != nil {
+		t.Fatal(err)
+	}
+	one, _, err := ring.Recover(two, []ring.NodeID{1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	type held = [2]*version.Object
 	for _, c := range []struct {
 		name, broken string
-		before, now  [2]*version.Object
-		owed         bool
+		before, now  held
+		owed, dead   bool // n0 keeps a hint for n1; n1 was declared dead
 	}{
-		{"nothing happens", "", [2]*version.Object{value, value}, [2]*version.Object{value, value}, false},
-		{"a tombstone is collected everywhere", "", [2]*version.Object{deleted, deleted}, [2]*version.Object{nil, nil}, false},
-		{"it is collected too early", "collected", [2]*version.Object{deleted, value}, [2]*version.Object{nil, value}, false},
-		{"a hint is delivered", "", [2]*version.Object{anew, nil}, [2]*version.Object{anew, anew}, true},
-		{"a hint is lost", "hints", [2]*version.Object{anew, nil}, [2]*version.Object{anew, nil}, true},
+		{"nothing happens", "", held{value, value}, held{value, value}, false, false},
+		{"a tombstone is collected everywhere", "", held{deleted, deleted}, held{nil, nil}, false, false},
+		{"it is collected too early", "collected", held{deleted, value}, held{nil, value}, false, false},
+		{"a dead machine has not seen it", "", held{deleted, value}, held{nil, value}, false, true},
+		{"a hint is delivered", "", held{anew, nil}, held{anew, anew}, true, false},
+		{"a hint is lost", "hints", held{anew, nil}, held{anew, nil}, true, false},
 	} {
 		t.Run(c.name, func(t *testing.T) {
-			w := &World{dots: dots, began: time.Now()}
-			look := func(at int64, held [2]*version.Object) *sighting {
+			w := &World{c: Config{Members: 2}, newest: two, dots: dots, began: time.Now()}
+			if c.dead {
+				w.newest = one
+			}
+			look := func(at int64, held held) *sighting {
 				s := &sighting{at: time.Unix(at, 0), dropped: make([]uint64, 2), lives: make([]int, 2), hints: make([][]owed, 2)}
 				for _, o := range held {
 					objects, encoded := map[string]*version.Object{}, map[string][]byte{}
@@ -131,6 +144,7 @@ func TestWhatLooksShow(t *testing.T) {
 			if c.owed {
 				before.hints[0] = []owed{{2, "k"}}
 			}
+			w.sighted = before
 			w.collected(before, now)
 			w.delivered(before, now)
 			got := ""

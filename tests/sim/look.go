@@ -140,12 +140,12 @@ func (w *World) collected(before, now *sighting) {
 	}
 }
 
-// collectedTooEarly looks for a replica that has not seen what another forgot.
-// The caller holds mu.
+// collectedTooEarly looks for a replica that has not seen what another forgot. Who was
+// declared dead is none, whatever its disk holds. The caller holds mu.
 func (w *World) collectedTooEarly(now *sighting, m int, name string, forgotten *version.Sibling) {
 	for other, objects := range now.objects {
-		holds := objects[name]
-		if holds == nil || w.machines[other].behind || !slices.Contains(w.replicasOf(name), m) || w.dynamic() && !w.steady(name, m) {
+		holds, o := objects[name], w.machines[other]
+		if holds == nil || o.behind || w.dynamic() && w.hasNoPart(o) || !slices.Contains(w.replicasOf(name), m) || w.dynamic() && !w.steady(name, m) {
 			continue
 		}
 		for i := range holds.Siblings {

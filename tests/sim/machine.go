@@ -120,8 +120,13 @@ func (m *machine) rack() string {
 	return fmt.Sprintf("r%d", m.index)
 }
 
-// start starts a process. Opening takes its time; opened is its end.
+// start starts a process, unless the machine has no part in the cluster any more: what
+// took it down may have been on its way to start it when it departed. Opening takes its
+// time; opened is its end.
 func (m *machine) start() {
+	if m.out {
+		return
+	}
 	m.wanted = true
 	if m.process != nil || m.leaving {
 		return

@@ -91,6 +91,7 @@ func (w *World) recover(s Strike, generation uint64, lost map[*machine]ring.Node
 		defer cancel()
 		err := node.Recover(ctx)
 		w.loop.after(0, func() {
+			w.observe() // see operate
 			switch {
 			case errors.Is(err, cluster.ErrMajority) && !w.ending:
 				w.fail("ring", "%v", err)

@@ -83,3 +83,20 @@ func TestWhoJoinsWaitsForACommit(t *testing.T) {
 		s.fill()
 	})
 }
+
+// Of three voters one is left, which decides alone, and at once. The others come back and
+// are refused; what would start them once more finds that they have no part in the cluster.
+func TestOneOfThreeIsLeft(t *testing.T) {
+	play(t, func(c *Config) { c.Members = 3 }, func(s *scene) {
+		s.set(0, quorums, Acknowledged)
+		s.run(5*time.Minute, "all to be level", func() bool { return s.look() && s.level() })
+		s.loseMajority(Strike{Length: 5 * time.Second}, time.Now().Add(time.Minute))
+		s.run(time.Minute, "one to be left", func() bool { return s.inside() == 1 })
+		for _, m := range s.machines {
+			if m.start(); m.out != (m.process == nil) {
+				t.Errorf("%s runs, and has no part in the cluster", m.name())
+			}
+		}
+		s.set(s.anyUp(0).index, quorums, Acknowledged)
+	})
+}

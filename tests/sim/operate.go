@@ -32,6 +32,7 @@ func (w *World) operate(m *machine, what string, f changing, done func(error)) {
 		defer cancel()
 		_, err := node.Change(ctx, f)
 		w.loop.after(0, func() {
+			w.observe() // the ring that it has made may be of no event: its node may be the only voter
 			if err != nil {
 				w.note("operator at %s: %s: %v", m.name(), what, err)
 			}
