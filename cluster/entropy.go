@@ -204,6 +204,9 @@ func (q entropyRequests) Unsteady(p ring.Partition) bool {
 	return outstanding || err != nil || moving(r, p) || q.n.leftOver(r, p)
 }
 
+// Handing implements antientropy.Requests.
+func (q entropyRequests) Handing(p ring.Partition) bool { return q.n.handing(p) }
+
 // Moving implements antientropy.Requests.
 func (q entropyRequests) Moving(p ring.Partition) bool { return moving(q.n.ring.Load(), p) }
 

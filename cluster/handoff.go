@@ -27,6 +27,7 @@ type handoff struct {
 
 	mu      sync.Mutex
 	running map[ring.NodeID]bool // guarded by mu: a pass is under way
+	stuck   map[ring.NodeID]bool // guarded by mu: the last pass ended no hint
 	// aged is when hints of nodes that are away were last looked through for age.
 	aged map[ring.NodeID]time.Time // guarded by mu
 	// told is when a failure to bring them what they missed was last told of.
@@ -55,7 +56,7 @@ func (n *Node) openHints() error {
 	h := &n.handoff
 	h.news, h.counted = make(chan struct{}, 1), make(chan struct{})
 	h.aged, h.told = make(map[ring.NodeID]time.Time), make(map[ring.NodeID]time.Time)
-	h.running, h.marked = make(map[ring.NodeID]bool), make(map[ring.Partition]bool)
+	h.running, h.stuck, h.marked = make(map[ring.NodeID]bool), make(map[ring.NodeID]bool), make(map[ring.Partition]bool)
 	n.hints = hint.New(store{n.db}, hint.Options{MaxBytes: n.o.HintBytes, MaxAge: n.o.HintAge, Now: n.o.Now, Dropped: n.hintDropped})
 	snapshot := n.db.NewSnapshot()
 	n.wg.Go(func() {
@@ -257,6 +258,9 @@ func (n *Node) pass(id ring.NodeID) {
 	}
 	began := time.Now()
 	ended, err := hint.NewReplayer(n.hints, hintHost{n}, id).Pass(n.ctx)
+	n.handoff.mu.Lock()
+	n.handoff.stuck[id] = ended == 0
+	n.handoff.mu.Unlock()
 	if ended > 0 {
 		n.log.Info().Str("node", n.nameOf(id)).Int("keys", ended).Dur("took", time.Since(began)).Msg("a node got what it had missed")
 	}

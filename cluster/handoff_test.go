@@ -190,6 +190,43 @@ func TestABatchOfHintsIsMerged(t *testing.T) {
 	}
 }
 
+// Replicas are being brought hints that can be reached and take some.
+func TestHanding(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	<-n.handoff.counted
+	r, foreign := amongFive(t, n)
+	object := n.object(t, "v")
+	own := replica.Key{}
+	for i := 0; own.Name == nil; i++ {
+		name := fmt.Appendf(nil, "own%d", i)
+		if token := ring.TokenOf(0, name); r.Holds(r.PartitionOf(token), n.id.Node) && r.PartitionOf(token) != r.PartitionOf(foreign.Token) {
+			own = replica.Key{Token: token, Name: name}
+		}
+	}
+	n.handoff.mu.Lock()
+	n.handoff.running[n.id.Node] = true // no pass begins
+	n.handoff.mu.Unlock()
+	n.standIn(t, r, foreign, r.Replicas(r.PartitionOf(foreign.Token))[0], object)
+	if n.handing(r.PartitionOf(foreign.Token)) {
+		t.Error("to a node that cannot be reached")
+	}
+	p := r.PartitionOf(own.Token)
+	if n.handing(p) {
+		t.Error("without hints")
+	}
+	n.standIn(t, r, own, n.id.Node, object)
+	if !n.handing(p) || n.handing(r.PartitionOf(foreign.Token)) || n.handing(ring.Partition(r.Q)) {
+		t.Errorf("its own %v, another one %v", n.handing(p), n.handing(r.PartitionOf(foreign.Token)))
+	}
+	n.handoff.mu.Lock()
+	n.handoff.stuck[n.id.Node] = true
+	n.handoff.mu.Unlock()
+	if n.handing(p) {
+		t.Error("to a node that takes none")
+	}
+}
+
 // Object and hint are recovered together or not at all, wherever power is lost,
 // and what is kept is counted as before.
 func TestObjectAndHintAreOneBatch(t *testing.T) {

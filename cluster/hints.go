@@ -10,6 +10,7 @@ import (
 	"kvstore/cluster/hint"
 	"kvstore/cluster/replica"
 	"kvstore/cluster/ring"
+	"kvstore/cluster/transfer"
 )
 
 // Hints returns what this node keeps for others.
@@ -34,6 +35,27 @@ func (n *Node) HintsOutstanding(p ring.Partition) (bool, error) {
 	}
 	lo, hi := r.TokenRange(p)
 	return n.hints.Outstanding(lo, hi)
+}
+
+// handing reports whether this node has hints for a replica of a partition that can be
+// reached, and that took some of them the last time.
+func (n *Node) handing(p ring.Partition) bool {
+	r := n.ring.Load()
+	if r == nil || int(p) >= r.Q {
+		return false
+	}
+	for _, id := range n.hints.Targets() {
+		if !transfer.Concerns(r, p, id) || !n.promptly(id) {
+			continue
+		}
+		n.handoff.mu.Lock()
+		stuck := n.handoff.stuck[id]
+		n.handoff.mu.Unlock()
+		if !stuck {
+			return true
+		}
+	}
+	return false
 }
 
 // hintsAskedWithin bounds how long other nodes are asked for the hints of a key.

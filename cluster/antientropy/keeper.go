@@ -74,6 +74,9 @@ type Requests interface {
 	// lack (hints), knows of a transfer of it that is under way, or holds records of it
 	// that it is to drop.
 	Unsteady(p ring.Partition) bool
+	// Handing reports whether this node is bringing replicas of a partition the writes
+	// that they lack, and gets on with it.
+	Handing(p ring.Partition) bool
 	// Moving reports whether a transfer of a partition is under way, by this node's
 	// ring: then no horizon of it moves.
 	Moving(p ring.Partition) bool

@@ -52,6 +52,9 @@ const (
 	opRepair byte = 12
 	// opMark asks for a round of a partition (2), soon.
 	opMark byte = 13
+	// opHanding asks of which partitions replicas are being brought hints: numbers (2).
+	// The answer: 1 or 0 (1) each.
+	opHanding byte = 14
 )
 
 // Flags of a state.

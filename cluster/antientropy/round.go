@@ -30,6 +30,7 @@ var (
 	errFilling     = errors.New("the node's copy is being filled")
 	errInexact     = errors.New("its sums are being made anew")
 	errStranger    = errors.New("it holds no replica, by its ring")
+	errHanding     = errors.New("replicas are being brought hints first")
 	errMoving      = errors.New("the partition is on its way to another node")
 	errBehind      = errors.New("it has lost what it had confirmed, and is filled first")
 )

@@ -376,3 +376,43 @@ func TestRepairOnDemand(t *testing.T) {
 		}
 	})
 }
+
+// While a node brings replicas hints, which hold what a round would find, no round begins; on
+// demand one does.
+func TestHintsGoFirst(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3)
+		hand := func(now bool) {
+			n := w.nodes[2]
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			n.handing = map[ring.Partition]bool{}
+			for p := range partitions {
+				n.handing[ring.Partition(p)] = now
+			}
+		}
+		hand(true)
+		for _, n := range w.nodes {
+			n.keeper.Start()
+		}
+		w.set("a", "1", 1)
+		for _, p := range all() {
+			w.nodes[1].keeper.Mark(p)
+		}
+		time.Sleep(10 * time.Minute)
+		for i, n := range w.nodes {
+			if m := &n.keeper.Metrics; m.Rounds.Load()+m.Incomplete.Load() > 0 {
+				t.Errorf("node %d has ended rounds", i+1)
+			}
+		}
+		hand(false)
+		time.Sleep(time.Minute)
+		w.level()
+		hand(true)
+		w.set("b", "1", 1)
+		if j := w.round(0); !j.Complete || j.Differing == 0 {
+			t.Errorf("on demand: %+v", j)
+		}
+		w.level()
+	})
+}

@@ -10,8 +10,8 @@ import (
 )
 
 const (
-	// comeback is how long after a peer's return its partitions are compared: hints
-	// go first.
+	// comeback is how long after a peer's return its partitions are compared, and how long a
+	// round is put off at a time while hints are brought: they go first.
 	comeback = 5 * time.Second
 	// again is the time after which a round that did not end equal is tried anew,
 	// at most; a short period shortens it.
@@ -89,10 +89,58 @@ func (k *Keeper) runRounds() {
 		for p, to := range pass {
 			k.passOn(p, to)
 		}
-		if len(due) > 0 {
+		if due = k.afterHints(due); len(due) > 0 {
 			k.Round(k.ctx, due)
 		}
 	}
+}
+
+// afterHints puts off the rounds of partitions whose replicas are being brought hints, by any
+// node, and returns the others. Hints bring what a replica lacks at a fraction of the cost of
+// finding it out, and a round beside them would do the same work again.
+func (k *Keeper) afterHints(due []ring.Partition) []ring.Partition {
+	r := k.o.Ring()
+	if r == nil || len(due) == 0 {
+		return due
+	}
+	handing := make([]bool, len(due))
+	body := []byte{opHanding}
+	for i, p := range due {
+		handing[i] = k.o.Requests.Handing(p)
+		body = binary.BigEndian.AppendUint16(body, uint16(p))
+	}
+	var none Tally
+	for i := range r.Members {
+		id := r.Members[i].ID
+		if id == k.o.Self || !k.o.Peers.Connected(id) {
+			continue
+		}
+		answer, err := k.ask(k.ctx, id, body, &none)
+		if err != nil || len(answer) != len(due) {
+			continue // of an older version, or lost: the round finds out
+		}
+		for j := range due {
+			handing[j] = handing[j] || answer[j] != 0
+		}
+	}
+	now := make([]ring.Partition, 0, len(due))
+	for i, p := range due {
+		if handing[i] {
+			k.putOff(p)
+		} else {
+			now = append(now, p)
+		}
+	}
+	return now
+}
+
+// putOff has the round of a partition wait.
+func (k *Keeper) putOff(n ring.Partition) {
+	now := time.Now()
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	p := &k.parts[n]
+	p.tried, p.urgent, p.because = now, now.Add(comeback+rand.N(comeback/4)), errHanding.Error()
 }
 
 // untilNext is the time until something is due: at most a part of the period, so

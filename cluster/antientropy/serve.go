@@ -57,6 +57,12 @@ func (k *Keeper) Serve(ctx context.Context, from ring.NodeID, body []byte) ([]by
 			out = append(out, flag(k.o.Requests.Unsteady(ring.Partition(m.u16())), 1))
 		}
 		return out, m.err()
+	case opHanding:
+		var out []byte
+		for m.more() {
+			out = append(out, flag(k.o.Requests.Handing(ring.Partition(m.u16())), 1))
+		}
+		return out, m.err()
 	case opRebuild:
 		if l := m.leaves(); !m.bad {
 			k.drifted(l)

@@ -48,6 +48,7 @@ type node struct {
 	unfilled map[ring.Partition]bool
 	hints    map[ring.Partition]bool
 	moving   map[ring.Partition]bool
+	handing  map[ring.Partition]bool
 }
 
 const partitions = 4
@@ -166,6 +167,11 @@ func (n *node) Moving(p ring.Partition) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
 	return n.moving[p]
+}
+func (n *node) Handing(p ring.Partition) bool {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	return n.handing[p]
 }
 func (n *node) Unsteady(p ring.Partition) bool {
 	n.mu.Lock()
