@@ -15,6 +15,7 @@ import (
 	"kvstore/cluster/hint"
 	"kvstore/cluster/replica"
 	"kvstore/cluster/ring"
+	"kvstore/cluster/version"
 	"kvstore/cluster/wire"
 	"kvstore/storage"
 	"kvstore/storage/key"
@@ -224,6 +225,77 @@ func TestHanding(t *testing.T) {
 	n.handoff.mu.Unlock()
 	if n.handing(p) {
 		t.Error("to a node that takes none")
+	}
+}
+
+// An old copy of a directory, put back where it was, brings hints of keys that have been deleted since: what all replicas
+// held before their horizon, and this one holds no more, is not stored again, alone or beside what was written since.
+func TestAnOldHintBringsNothingBack(t *testing.T) {
+	t.Parallel()
+	n := openAlone(t)
+	r, _ := amongFive(t, n)
+	var k replica.Key
+	for i := 0; k.Name == nil; i++ {
+		name := fmt.Appendf(nil, "own%d", i)
+		if token := ring.TokenOf(0, name); r.Holds(r.PartitionOf(token), n.id.Node) {
+			k = replica.Key{Token: token, Name: name}
+		}
+	}
+	event := func(on *version.Object, node version.Incarnation, value string) []byte {
+		t.Helper()
+		at, err := n.clock.Now()
+		if err == nil {
+			_, err = on.Update(version.Dot{Node: node, Time: at}, &version.Context{}, version.Sibling{Kind: version.String, Value: []byte(value)})
+		}
+		if err != nil {
+			t.Fatal(err)
+		}
+		return on.Append(nil)
+	}
+	var kept, written version.Object
+	old := event(&kept, 7, "old")
+	horizon := n.clock.Last()
+	beside := event(&kept, 8, "beside")
+	late := event(&written, 9, "new")
+	n.replica.SetDeathHorizon(k.Token.Slot(), k.Token.Slot(), horizon)
+	deliver := func(object []byte) {
+		t.Helper()
+		answer, err := n.serveHandoff(hint.AppendItem(nil, &hint.Item{Key: k, Object: object}))
+		if err != nil {
+			t.Fatal(err)
+		}
+		if a, err := hint.DecodeAnswer(answer, 1); err != nil || !a.Held[0] {
+			t.Errorf("the hint stays: %+v, %v", a, err)
+		}
+	}
+	siblings := func() (values []string) {
+		t.Helper()
+		var o version.Object
+		if object, err := n.replica.Load(k); err != nil || len(object) > 0 && o.Decode(object) != nil {
+			t.Fatalf("%x, %v", object, err)
+		}
+		for i := range o.Siblings {
+			values = append(values, string(o.Siblings[i].Value))
+		}
+		return values
+	}
+	deliver(old)
+	if got := siblings(); got != nil {
+		t.Errorf("a deleted key is back with %q", got)
+	}
+	for _, object := range [][]byte{late, old, beside} {
+		deliver(object)
+	}
+	if got := siblings(); !slices.Equal(got, []string{"beside", "new"}) {
+		t.Errorf("what stands there is %q", got)
+	}
+	// What is held stays, however old it is.
+	n.replica.SetDeathHorizon(k.Token.Slot(), k.Token.Slot(), n.clock.Last())
+	for _, object := range [][]byte{late, old, beside} {
+		deliver(object)
+	}
+	if got := siblings(); !slices.Equal(got, []string{"beside", "new"}) {
+		t.Errorf("what stands there is %q", got)
 	}
 }
 

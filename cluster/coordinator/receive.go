@@ -133,6 +133,7 @@ type mergeTask struct {
 	enc      []byte       // what is held after the merge, when stale
 	target   ring.NodeID  // the replica this node stands in for; 0 when it is one itself
 	finished func(error)  // who asked at this node; else nil
+	hinted   bool         // it was kept for this node for as long as may be
 }
 
 // acceptReplicate merges an object of another node.
@@ -160,8 +161,9 @@ func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message
 	}
 }
 
-// Merge merges an object into what this node holds, and calls done, which must not
-// block. What it is given is borrowed until then.
+// Merge merges an object that another node has kept for this one, and calls done, which
+// must not block. What this node had of it before, and has no more, is not stored again:
+// see replica.DropOutlived. What it is given is borrowed until done.
 func (c *Coordinator) Merge(k replica.Key, object []byte, done func(error)) {
 	if c.crowded() {
 		done(ErrOverloaded)
@@ -170,7 +172,7 @@ func (c *Coordinator) Merge(k replica.Key, object []byte, done func(error)) {
 	t := c.merges.Get().(*mergeTask)
 	t.v, t.key, t.object, t.flags = c.view.Load(), k, object, wire.Repair
 	t.origin, t.body, t.target = 0, nil, 0
-	t.kept, t.stale, t.healed, t.finished = true, false, false, done
+	t.kept, t.stale, t.healed, t.finished, t.hinted = true, false, false, done, true
 	c.o.Replica.Do(t)
 }
 
@@ -220,6 +222,9 @@ func (t *mergeTask) merge(s *replica.Scratch) ([]byte, error) {
 		return nil, err
 	}
 	part := t.c.o.Replica.Forget(t.key.DB, &s.Other)
+	if t.hinted && t.c.o.Replica.DropOutlived(t.key, &s.Other, &s.Object) {
+		part = true
+	}
 	if s.Other.Empty() || s.Object.Empty() && t.c.o.Replica.Gone(t.key, &s.Other) {
 		return nil, nil
 	}
@@ -324,7 +329,7 @@ func (c *Coordinator) putMerge(t *mergeTask) {
 	if cap(t.mem) > maxKept || cap(t.enc) > maxKept {
 		return
 	}
-	t.v, t.object, t.body, t.key.Name, t.finished = nil, nil, nil, nil, nil
+	t.v, t.object, t.body, t.key.Name, t.finished, t.hinted = nil, nil, nil, nil, nil, false
 	t.msg = wire.Message{}
 	c.merges.Put(t)
 }

@@ -67,6 +67,29 @@ func (r *Replica) deadHere(t ring.Token, o *version.Object) bool {
 // is: all replicas of its key held it, and may have removed it since.
 func (r *Replica) Gone(k Key, o *version.Object) bool { return r.deadHere(k.Token, o) }
 
+// DropOutlived drops from an object that was kept for this replica, and may come late, what the replica has had before:
+// siblings from at or before the horizon that are not in held, which is what it holds now. All replicas held each of them
+// once, or what replaced it. So where one is missing it was replaced or deleted, and what said so is collected: a
+// sibling that came once more would be back for good, beside what was written since. It reports whether anything was
+// dropped.
+func (r *Replica) DropOutlived(k Key, o, held *version.Object) (dropped bool) {
+	h := hlc.Timestamp(r.deaths.horizon[k.Token.Slot()].Load())
+	if h == 0 {
+		return false
+	}
+	kept := o.Siblings[:0]
+	for _, s := range o.Siblings {
+		if s.Time > h || held.Has(s.Dot) {
+			kept = append(kept, s)
+		}
+	}
+	dropped = len(kept) != len(o.Siblings)
+	if o.Siblings = kept; len(kept) == 0 {
+		o.Reset()
+	}
+	return dropped
+}
+
 // note remembers when a record that was written can be dead, if ever.
 func (d *deaths) note(slot ring.Slot, dot version.Dot, kind version.Kind, deadline int64) {
 	at := dot.Time.Millis()
