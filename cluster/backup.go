@@ -13,6 +13,7 @@ import (
 
 	"kvstore/cluster/backup"
 	"kvstore/cluster/ring"
+	"kvstore/storage"
 	"kvstore/storage/vfs"
 )
 
@@ -40,10 +41,22 @@ var ErrBackup = errors.New("a backup is under way already")
 // StartBackup begins to write a backup of the node to a new directory of its own machine; LastBackup follows it. What a
 // backup is stands in package backup, what becomes of it at Restore.
 func (n *Node) StartBackup(dir string) error {
-	dir, existed, err := n.backupDir(dir)
+	dir, err := n.backupDir(dir)
 	if err != nil {
 		return err
 	}
+	claim, err := backup.NewClaim(n.fs, dir)
+	if err != nil {
+		return explainBackup(dir, err)
+	}
+	if err := n.beginBackup(dir, claim); err != nil {
+		return errors.Join(err, claim.Discard())
+	}
+	return nil
+}
+
+// beginBackup writes a backup to a directory that is claimed for it, unless another one is under way.
+func (n *Node) beginBackup(dir string, claim *backup.Claim) error {
 	n.backups.mu.Lock()
 	defer n.backups.mu.Unlock()
 	switch {
@@ -56,12 +69,13 @@ func (n *Node) StartBackup(dir string) error {
 	n.backups.bytes.Store(0)
 	n.wg.Go(func() {
 		m, err := n.writeBackup(dir)
-		if err != nil {
-			err = explainBackup(dir, err)
-			left := backup.Discard(n.fs, dir, existed)
-			n.log.Error().Err(err).AnErr("left", left).Str("dir", dir).Msg("the backup failed")
+		if err == nil {
+			left := claim.Keep()
+			n.log.Info().AnErr("left", left).Str("dir", dir).Int("files", len(m.Files)).Int64("bytes", m.Bytes()).Msg("the backup is written")
 		} else {
-			n.log.Info().Str("dir", dir).Int("files", len(m.Files)).Int64("bytes", m.Bytes()).Msg("the backup is written")
+			err = explainBackup(dir, err)
+			left := claim.Discard()
+			n.log.Error().Err(err).AnErr("left", left).Str("dir", dir).Msg("the backup failed")
 		}
 		n.backups.mu.Lock()
 		defer n.backups.mu.Unlock()
@@ -82,31 +96,26 @@ func (n *Node) LastBackup() *Backup {
 	return &b
 }
 
-// backupDir checks where a backup is to be, and whether the directory is there already.
-func (n *Node) backupDir(dir string) (clean string, existed bool, err error) {
+// backupDir checks where a backup is to be.
+func (n *Node) backupDir(dir string) (clean string, err error) {
 	if !filepath.IsAbs(dir) {
-		return "", false, fmt.Errorf("the backup's directory %q is on the node's machine and needs its whole path, such as /var/backups/kvstore/monday", dir)
+		return "", fmt.Errorf("the backup's directory %q is on the node's machine and needs its whole path, such as /var/backups/kvstore/monday", dir)
 	}
 	dir = filepath.Clean(dir)
 	own, err := filepath.Abs(n.o.Dir)
 	if err != nil {
-		return "", false, fmt.Errorf("find storage.dir: %w", err)
+		return "", fmt.Errorf("find storage.dir: %w", err)
 	}
 	if rest, err := filepath.Rel(own, dir); err == nil && rest != ".." && !strings.HasPrefix(rest, ".."+string(filepath.Separator)) {
-		return "", false, fmt.Errorf("%s is in the node's own directory %s: name one beside it", dir, own)
+		return "", fmt.Errorf("%s is in the node's own directory %s: name one beside it", dir, own)
 	}
-	if err := backup.Empty(n.fs, dir); err != nil {
-		return "", false, err
-	}
-	existed, err = vfs.Exists(n.fs, dir)
 	switch filling := n.entropy.Metrics.Filling.Load(); {
-	case err != nil:
 	case n.ring.Load() == nil:
-		err = errors.New("the node is in no ring yet, and has nothing to back up")
+		return "", errors.New("the node is in no ring yet, and has nothing to back up")
 	case filling > 0:
-		err = fmt.Errorf("the node is being filled by the others, %d partitions are to go: back it up when kvstore status says nothing of that any more", filling)
+		return "", fmt.Errorf("the node is being filled by the others, %d partitions are to go: back it up when kvstore status says nothing of that any more", filling)
 	}
-	return dir, existed, err
+	return dir, nil
 }
 
 func explainBackup(dir string, err error) error {
@@ -115,6 +124,8 @@ func explainBackup(dir string, err error) error {
 		return fmt.Errorf("the disk of %s is full: nothing is backed up", dir)
 	case errors.Is(err, fs.ErrPermission):
 		return fmt.Errorf("the node may not write to %s: %w", dir, err)
+	case errors.Is(err, context.Canceled):
+		return errors.New("the node was shut down meanwhile")
 	}
 	return err
 }
@@ -123,7 +134,7 @@ func explainBackup(dir string, err error) error {
 func (n *Node) writeBackup(dir string) (*backup.Manifest, error) {
 	m := &backup.Manifest{Cluster: n.o.ClusterName, Node: n.o.Name, NodeID: n.id.Node.String(), Began: n.o.Now().UTC()}
 	r := n.ring.Load()
-	if err := n.db.Checkpoint(dir); err != nil {
+	if err := n.db.Checkpoint(n.ctx, dir); err != nil {
 		return nil, err
 	}
 	m.Ended = n.o.Now().UTC()
@@ -158,6 +169,9 @@ func (n *Node) sumBackup(dir string, m *backup.Manifest) (err error) {
 	}
 	total := int64(0)
 	for _, name := range names {
+		if name == storage.LockName {
+			continue // the claim
+		}
 		info, err := n.fs.Stat(filepath.Join(dir, name))
 		if err != nil {
 			return err
@@ -168,8 +182,5 @@ func (n *Node) sumBackup(dir string, m *backup.Manifest) (err error) {
 	n.backups.last.Total = total
 	n.backups.mu.Unlock()
 	m.Files, err = backup.Sum(n.ctx, n.fs, dir, func(read int64) { n.backups.bytes.Add(read) })
-	if errors.Is(err, context.Canceled) {
-		return errors.New("the node was shut down meanwhile")
-	}
 	return err
 }

@@ -1,10 +1,12 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io/fs"
 	"path/filepath"
+	"slices"
 
 	"kvstore/storage/manifest"
 	"kvstore/storage/vfs"
@@ -12,23 +14,25 @@ import (
 
 // Checkpoint makes dir, which must be absent or empty, an engine of its own with the content of the present moment;
 // writes go on meanwhile. It flushes the memory and then links the tables, so it costs no room until tables are
-// replaced. When it fails, what it made stays, without a CURRENT.
-func (d *DB) Checkpoint(dir string) error {
-	if err := d.checkpoint(dir); err != nil {
+// replaced; where the file system cannot link, it copies them. When it fails, or ctx ends, what it made stays, without a
+// CURRENT. The caller may hold the lock of the directory, LockName, meanwhile.
+func (d *DB) Checkpoint(ctx context.Context, dir string) error {
+	if err := d.checkpoint(ctx, dir); err != nil {
 		return fmt.Errorf("checkpoint to %s: %w", dir, err)
 	}
 	return nil
 }
 
-func (d *DB) checkpoint(dir string) error {
+func (d *DB) checkpoint(ctx context.Context, dir string) error {
 	if err := d.fs.MkdirAll(dir); err != nil {
 		return err
 	}
-	if names, err := d.fs.List(dir); err != nil || len(names) > 0 {
-		if err == nil {
-			err = &fs.PathError{Op: "checkpoint", Path: dir, Err: fs.ErrExist}
-		}
+	names, err := d.fs.List(dir)
+	if err != nil {
 		return err
+	}
+	if slices.ContainsFunc(names, func(name string) bool { return name != lockName }) {
+		return &fs.PathError{Op: "checkpoint", Path: dir, Err: fs.ErrExist}
 	}
 	if err := d.Flush(); err != nil {
 		return err
@@ -43,7 +47,7 @@ func (d *DB) checkpoint(dir string) error {
 	sum := d.currentSum()
 	for _, t := range sum.Tables {
 		from, to := d.name(tableName(t.Number)), filepath.Join(dir, tableName(t.Number))
-		if err := vfs.LinkOrCopy(d.fs, from, to); err != nil && !errors.Is(err, fs.ErrExist) {
+		if err := vfs.LinkOrCopy(ctx, d.fs, from, to); err != nil && !errors.Is(err, fs.ErrExist) {
 			return err
 		}
 	}

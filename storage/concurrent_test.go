@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"encoding/binary"
 	"errors"
 	"fmt"
@@ -99,7 +100,7 @@ func TestReadersBesideWriters(t *testing.T) {
 	writers.Go(func() {
 		for i := range 5 {
 			dir := fmt.Sprintf("/copy%d", i)
-			if err := errors.Join(db.Checkpoint(dir), db.Compact()); err != nil {
+			if err := errors.Join(db.Checkpoint(context.Background(), dir), db.Compact()); err != nil {
 				t.Error(err)
 				return
 			}
@@ -265,7 +266,7 @@ func TestClosed(t *testing.T) {
 	_, _, snapErr := s.Get(nil, []byte("k"))
 	for i, err := range []error{
 		setErr, getErr, tryErr, iterErr, snapErr,
-		db.Flush(), db.Compact(), db.Checkpoint(t.TempDir()), db.WriteError(), db.Close(),
+		db.Flush(), db.Compact(), db.Checkpoint(context.Background(), t.TempDir()), db.WriteError(), db.Close(),
 	} {
 		if !errors.Is(err, ErrClosed) {
 			t.Errorf("call %d on a closed engine: %v", i, err)

@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -217,7 +218,7 @@ func (i *injected) script() {
 	i.clear("Compact", i.db.Compact())
 	i.read()
 	copied := maps.Clone(i.model.now)
-	err := i.db.Checkpoint("/copy")
+	err := i.db.Checkpoint(context.Background(), "/copy")
 	i.clear("Checkpoint", err)
 	if err != nil {
 		copied = nil

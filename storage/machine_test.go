@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"fmt"
 	"math/rand/v2"
 	"slices"
@@ -155,7 +156,7 @@ func (e *engine) maintain(kind acting) string {
 	case copies:
 		e.copies++
 		dir := fmt.Sprintf("/copy%d", e.copies)
-		e.check(e.db.Checkpoint(dir))
+		e.check(e.db.Checkpoint(context.Background(), dir))
 		db, err := Open(dir, draw(e.r, e.disk.View()))
 		e.check(err)
 		defer func() { e.check(db.Close()) }()

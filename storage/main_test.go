@@ -1,6 +1,7 @@
 package storage
 
 import (
+	"context"
 	"errors"
 	"maps"
 	"testing"
@@ -29,7 +30,7 @@ func TestOnDisk(t *testing.T) {
 					err = db.Compact()
 				}
 				compareAll(t, db, now)
-				if err := errors.Join(err, db.Checkpoint(t.TempDir()), db.Close()); err != nil {
+				if err := errors.Join(err, db.Checkpoint(context.Background(), t.TempDir()), db.Close()); err != nil {
 					t.Fatal(err)
 				}
 			}

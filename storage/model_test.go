@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"maps"
@@ -307,7 +308,7 @@ func (w *world) checkpoint() {
 	if ok, _ := vfs.Exists(w.disk, dir); ok {
 		return
 	}
-	w.check(w.db.Checkpoint(dir))
+	w.check(w.db.Checkpoint(context.Background(), dir))
 	w.floor = len(w.model.ops)
 	db, err := Open(dir, tinyOptions(w.disk.View(), w.policy))
 	w.check(err)

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"flag"
 	"fmt"
@@ -441,7 +442,7 @@ func crashAtEveryMoment(t *testing.T, seed uint64, policy SyncPolicy) {
 			tell(true)
 		case 50:
 			n := len(h.model.ops)
-			h.check(h.db.Checkpoint("/copy"))
+			h.check(h.db.Checkpoint(context.Background(), "/copy"))
 			tell(true)
 			told.mu.Lock()
 			told.copied = n

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"cmp"
+	"context"
 	"errors"
 	"fmt"
 	"path/filepath"
@@ -20,7 +21,7 @@ func (d *DB) setAside(number uint64) {
 	dir := d.name(QuarantineName)
 	err := d.fs.MkdirAll(dir)
 	if err == nil {
-		err = vfs.LinkOrCopy(d.fs, d.name(tableName(number)), filepath.Join(dir, tableName(number)))
+		err = vfs.LinkOrCopy(context.Background(), d.fs, d.name(tableName(number)), filepath.Join(dir, tableName(number)))
 	}
 	if err == nil {
 		err = d.fs.SyncDir(dir)

@@ -2,6 +2,7 @@ package storage
 
 import (
 	"bytes"
+	"context"
 	"errors"
 	"fmt"
 	"hash/maphash"
@@ -201,7 +202,7 @@ func TestSumsAgainstRecords(t *testing.T) {
 
 func checkpointSums(t *testing.T, db *DB, disk *vfs.Mem, dir string) {
 	t.Helper()
-	must(t, db.Checkpoint(dir))
+	must(t, db.Checkpoint(context.Background(), dir))
 	exact := checkSums(t, db, "before the checkpoint")
 	c := openSums(t, disk.View(), dir, SyncNever)
 	if n := checkSums(t, c, "checkpoint"); n != exact {

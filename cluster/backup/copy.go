@@ -7,7 +7,6 @@ import (
 	"io"
 	"io/fs"
 	"path/filepath"
-	"slices"
 	"time"
 
 	"github.com/cespare/xxhash/v2"
@@ -18,14 +17,13 @@ import (
 // chunk is what is read at once, and after which a paced reader rests.
 const chunk = 1 << 20
 
-// Sum lists the files of dir with their sums. It rests as long as it reads, so that whoever uses the disk beside it has at
+// Sum lists the files of dir with their sums, less the lock of a Claim. It rests as long as it reads, so that whoever uses the disk beside it has at
 // least half of it. progress, if not nil, is told of bytes that were read.
 func Sum(ctx context.Context, fsys vfs.FS, dir string, progress func(n int64)) ([]File, error) {
-	names, err := fsys.List(dir)
+	names, err := list(fsys, dir)
 	if err != nil {
 		return nil, err
 	}
-	slices.Sort(names)
 	var files []File
 	for _, name := range names {
 		f := File{Name: name}
@@ -110,9 +108,13 @@ func Empty(fsys vfs.FS, dir string) error {
 	case err != nil:
 		return err
 	case len(names) > 0:
-		return fmt.Errorf("%s is not empty: it has %s; name a directory that is new or empty", dir, names[0])
+		return notEmpty(dir, names)
 	}
 	return nil
+}
+
+func notEmpty(dir string, names []string) error {
+	return fmt.Errorf("%s is not empty: it has %s; name a directory that is new or empty", dir, names[0])
 }
 
 // Discard removes what was begun in a directory, and the directory if it was not there before.

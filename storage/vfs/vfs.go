@@ -14,6 +14,7 @@
 package vfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -153,8 +154,12 @@ func WriteFile(fsys FS, name string, data []byte) error {
 	return fsys.SyncDir(filepath.Dir(name))
 }
 
-// LinkOrCopy gives the file a second name, or a durable copy where the file system cannot link.
-func LinkOrCopy(fsys FS, from, to string) error {
+// copyStep is what a copy takes between two looks at its context.
+const copyStep = 4 << 20
+
+// LinkOrCopy gives the file a second name, or a durable copy where the file system cannot link. A copy ends with ctx, and
+// leaves its beginning.
+func LinkOrCopy(ctx context.Context, fsys FS, from, to string) error {
 	err := fsys.Link(from, to)
 	if err == nil || errors.Is(err, fs.ErrExist) || errors.Is(err, fs.ErrNotExist) {
 		return err
@@ -168,8 +173,12 @@ func LinkOrCopy(fsys FS, from, to string) error {
 	if err != nil {
 		return err
 	}
-	_, err = io.Copy(target, source)
-	if err == nil {
+	for err == nil {
+		if err = ctx.Err(); err == nil {
+			_, err = io.CopyN(target, source, copyStep)
+		}
+	}
+	if err == io.EOF {
 		err = target.Sync()
 	}
 	if closed := target.Close(); err == nil {

@@ -1,6 +1,7 @@
 package vfs
 
 import (
+	"context"
 	"errors"
 	"fmt"
 	"io"
@@ -104,7 +105,7 @@ func testContract(t *testing.T, fsys FS, dir string) {
 	if free, err := fsys.Free(dir); free <= 0 || err != nil {
 		t.Errorf("free: %d, %v", free, err)
 	}
-	must(t, LinkOrCopy(fsys, name("z"), name("zz")))
+	must(t, LinkOrCopy(t.Context(), fsys, name("z"), name("zz")))
 	if data, err := ReadFile(fsys, name("zz")); err != nil || string(data) != "two" {
 		t.Errorf("linked or copied: %q, %v", data, err)
 	}
@@ -117,9 +118,31 @@ func TestCopyWhereLinksAreNot(t *testing.T) {
 		}
 		return nil
 	}}
-	must(t, WriteFile(fsys, "/a", []byte("data")), LinkOrCopy(fsys, "/a", "/b"))
+	must(t, WriteFile(fsys, "/a", []byte("data")), LinkOrCopy(t.Context(), fsys, "/a", "/b"))
 	if data, err := ReadFile(fsys, "/b"); err != nil || string(data) != "data" {
 		t.Errorf("copied: %q, %v", data, err)
+	}
+}
+
+// A copy ends in the middle of a file.
+func TestACopyEndsWithItsContext(t *testing.T) {
+	ctx, cancel := context.WithCancel(t.Context())
+	fsys := &Faulty{FS: NewMem(), Inject: func(op Op, name string) error {
+		switch {
+		case op == OpLink:
+			return errors.ErrUnsupported
+		case op == OpWrite && name == "/b":
+			cancel()
+		}
+		return nil
+	}}
+	must(t, WriteFile(fsys, "/a", make([]byte, 3*copyStep)))
+	if err := LinkOrCopy(ctx, fsys, "/a", "/b"); !errors.Is(err, context.Canceled) {
+		t.Errorf("copied: %v", err)
+	}
+	info, err := fsys.Stat("/b")
+	if must(t, err); info.Size > copyStep {
+		t.Errorf("%d bytes were copied", info.Size)
 	}
 }
 

@@ -1,6 +1,10 @@
 package engines
 
-import "kvstore/storage"
+import (
+	"context"
+
+	"kvstore/storage"
+)
 
 // kvstore writes as the server does: Set makes the write visible, Commit hands the log to the kernel before anybody is
 // answered.
@@ -60,6 +64,6 @@ func (k *kvstore) SetMany(n int, pair func(i int) (key, value []byte)) error {
 	return k.db.Commit()
 }
 
-func (k *kvstore) Checkpoint(dir string) error { return k.db.Checkpoint(dir) }
+func (k *kvstore) Checkpoint(dir string) error { return k.db.Checkpoint(context.Background(), dir) }
 
 func (k *kvstore) Close() error { return k.db.Close() }
