@@ -53,10 +53,12 @@ func TestOneNodeIsRestored(t *testing.T) {
 	nodes := process.Cluster(t, 3, patient...)
 	w := startWriter(t, nodes[:2])
 	w.more(200)
-	dir := backUp(t, nodes[2])
 	c := process.Dial(t, nodes[0].Client)
-	c.Expect("SET deleted x", "OK")
+	c.Expect("QUORUM CALL quorum all SET deleted x", "OK") // so that the backup has it
+	c.Expect("QUORUM CALL quorum all SET replaced x", "OK")
+	dir := backUp(t, nodes[2])
 	c.Expect("DEL deleted", "1")
+	c.Expect("SET replaced y", "OK")
 	w.more(200)
 	lose(t, nodes[2])
 	w.more(200)
@@ -66,7 +68,10 @@ func TestOneNodeIsRestored(t *testing.T) {
 	w.stop()
 	awaitLevel(t, nodes)
 	holds(t, nodes[2], "ONE", w.count())
-	process.Dial(t, nodes[2].Client).Expect("GET deleted", "(nil)")
+	own := process.Dial(t, nodes[2].Client)
+	own.Expect("QUORUM SET R one", "OK") // its own copy, which nobody else corrects
+	own.Expect("GET deleted", "(nil)")
+	own.Expect("GET replaced", "y")
 	if out := must(t, "status", "--admin.listen="+nodes[2].Admin); !strings.Contains(out, "3 nodes, all alive") {
 		t.Errorf("the cluster afterwards:\n%s", out)
 	}
