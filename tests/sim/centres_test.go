@@ -75,12 +75,12 @@ func TestARingOfDataCentresIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckRing(r); err != nil {
+	if err := CheckRing(r, nil); err != nil {
 		t.Error(err)
 	}
 	other := *r
 	other.PerDC = []ring.DCReplicas{{DC: "dc0", N: 1}, {DC: "dc1", N: 3}}
-	if CheckRing(&other) == nil {
+	if CheckRing(&other, nil) == nil {
 		t.Error("a data centre has too few holders")
 	}
 }

@@ -124,17 +124,7 @@ func TestTwoOperatorsAtOnce(t *testing.T) {
 // What is paused, aborted and resumed ends as if nothing had been.
 func TestAPlanIsPausedAndAborted(t *testing.T) {
 	moving(t, 5, 4, func(s *scene) {
-		at := s.machines[0]
-		changed := func(what string, f changing) {
-			done := false
-			s.operate(at, what, f, func(err error) {
-				if done = true; err != nil {
-					t.Errorf("%s: %v", what, err)
-				}
-			})
-			s.run(time.Minute, what, func() bool { return done })
-		}
-		changed("pause", func(r *ring.Ring) (*ring.Ring, error) { return ring.Pause(r, true) })
+		s.changed(0, "pause", func(r *ring.Ring) (*ring.Ring, error) { return ring.Pause(r, true) })
 		s.machines[4].enter()
 		s.run(time.Minute, "the plan", func() bool { return len(s.newest.Transfers) > 0 })
 		s.pass(20 * time.Second)
@@ -143,7 +133,7 @@ func TestAPlanIsPausedAndAborted(t *testing.T) {
 				t.Errorf("%+v began while moves were paused", move)
 			}
 		}
-		changed("abort", ring.Abort)
+		s.changed(0, "abort", ring.Abort)
 		if m := s.newest.Member(s.machines[4].known); len(s.newest.Transfers) > 0 || m == nil || m.State != ring.Joining {
 			t.Errorf("after the abort: %d transfers, %+v", len(s.newest.Transfers), m)
 		}
@@ -161,17 +151,27 @@ func TestARingIsChecked(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := CheckRing(r); err != nil {
+	if err := CheckRing(r, nil); err != nil {
 		t.Error(err)
 	}
 	one := *r
 	one.Transfers = []ring.Transfer{{Partition: 3, From: 1, To: 2, Step: ring.Copying}, {Partition: 3, From: 3, To: 4, Step: ring.Switched}}
-	if CheckRing(&one) == nil {
+	if CheckRing(&one, nil) == nil {
 		t.Error("two transfers of a partition are under way")
 	}
 	two := *r
 	two.N = 4
-	if CheckRing(&two) == nil {
+	if CheckRing(&two, nil) == nil {
 		t.Error("a partition has too few holders")
+	}
+	if err := CheckRing(&two, r); err != nil {
+		t.Errorf("more were asked for, and that was given up: %v", err)
+	}
+	more, _, err := ring.Build(nil, members, ring.Options{ClusterID: 1, Partitions: 16, N: 4})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if CheckRing(&two, more) == nil {
+		t.Error("a partition has lost a holder")
 	}
 }

@@ -42,7 +42,8 @@
 // are replaced and weighed; plans are aborted and paused, two operators plan at once,
 // and who plans, enters or leaves is killed, at a step of a transfer that is waited for
 // (KillMover). When the faults end so do pauses, and everybody who waits is let in. A
-// majority may be lost for good and the cluster recovered by force (majority.go).
+// majority may be lost for good and the cluster recovered by force (majority.go). In a
+// third of these seeds more replicas are asked for now and then, or fewer (replicas.go).
 //
 // Machines may be spread over data centres (Config.Centres, centres.go), which are cut off
 // and lost as a whole.

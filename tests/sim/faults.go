@@ -87,6 +87,8 @@ const (
 	// LoseMajority kills a majority of the voters for good, and has the cluster recovered
 	// by force. Those that were lost come back later, and are refused.
 	LoseMajority
+	// Replicate asks for more replicas of each partition, or for fewer.
+	Replicate
 	faults
 )
 
@@ -95,7 +97,7 @@ func (f Fault) String() string {
 	return [...]string{
 		"split", "one way", "isolate", "between", "pause", "kill", "kill mid turn", "kill mid write", "power", "power mid write",
 		"restart", "slow", "cut", "full disk", "clock ahead", "clock behind", "rot", "restore", "empty", "replace", "come back", "rot of a log", "rot of a manifest",
-		"join", "decommission", "remove", "succeed", "weigh", "abort", "pause of moves", "two operators", "kill of who plans", "kill of who moves", "commit", "sever", "blackout", "lost majority",
+		"join", "decommission", "remove", "succeed", "weigh", "abort", "pause of moves", "two operators", "kill of who plans", "kill of who moves", "commit", "sever", "blackout", "lost majority", "replication",
 	}[f]
 }
 
@@ -145,7 +147,7 @@ func (w *World) strike(s Strike) {
 		w.strikeCentre(s)
 	case LoseMajority:
 		w.loseMajority(s, time.Now().Add(time.Minute))
-	case Join, Decommission, Remove, Succeed, Weigh, Abort, MovePause, Operators, KillPlanner, KillMover, Commit:
+	case Join, Decommission, Remove, Succeed, Weigh, Abort, MovePause, Operators, KillPlanner, KillMover, Commit, Replicate:
 		w.member(s, m)
 	case Empty:
 		if w.down() < w.c.MaxDown && m.process != nil && w.mayLose(m, true) {

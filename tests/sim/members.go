@@ -137,6 +137,9 @@ func (w *World) unrest() string {
 	case r.Paused:
 		return "moves are paused"
 	}
+	if err := w.rightly(); err != nil {
+		return err.Error()
+	}
 	for _, m := range r.Members {
 		if m.State != ring.Active {
 			return fmt.Sprintf("%s is %v", w.nameOf(m.ID), m.State)

@@ -92,6 +92,8 @@ func (w *World) member(s Strike, m *machine) {
 		w.succeed(s, m)
 	case Abort:
 		w.operate(at, "abort", ring.Abort, nil)
+	case Replicate:
+		w.replicate(s, at)
 	case Commit:
 		w.operate(at, "commit", plan(ring.Commit{}), nil)
 	case MovePause:
@@ -158,7 +160,7 @@ func (w *World) killPlanner(s Strike, m, at *machine) {
 
 // remove kills a machine for good, and has it declared dead.
 func (w *World) remove(s Strike, m *machine) {
-	if m.out || m.process == nil || w.down() >= w.c.MaxDown || w.voters() <= w.c.N || !w.mayLose(m, true) || w.newest.Member(m.known) == nil {
+	if m.out || m.process == nil || w.down() >= w.c.MaxDown || w.voters() <= w.newest.N || !w.mayLose(m, true) || w.newest.Member(m.known) == nil {
 		return
 	}
 	w.note("fault: %s is dead for good", m.name())
@@ -242,6 +244,8 @@ func (w *World) resume() {
 	}
 	if at := w.anyUp(0); at != nil && w.newest.Paused {
 		w.operate(at, "resume", unpaused, nil)
+	} else if at != nil && w.rightly() != nil {
+		w.operate(at, "commit", plan(ring.Commit{}), nil)
 	} else if at != nil {
 		for i := range w.newest.Members {
 			if w.newest.Members[i].State == ring.Joining {

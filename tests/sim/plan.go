@@ -61,11 +61,16 @@ func drawPlan(c *Config, r *rand.Rand) Plan {
 		s := p.add(c, r, time.Duration(r.Int64N(int64(p.Length*3/4))), 10*time.Second+time.Duration(r.Int64N(int64(2*time.Minute))))
 		s.Fault = f
 	}
+	p.number()
+	return p
+}
+
+// number brings the strikes into their order.
+func (p *Plan) number() {
 	slices.SortStableFunc(p.Strikes, func(a, b Strike) int { return int(a.At - b.At) })
 	for i := range p.Strikes {
 		p.Strikes[i].Number = i
 	}
-	return p
 }
 
 // drawStrikes lets faults follow each other for a while.

@@ -297,5 +297,8 @@ func FromSeed(seed uint64) Config {
 	if r.IntN(8) > 0 {
 		c.Stretch = 4 + r.IntN(20)
 	}
+	if c.Members > 0 && seed/uint64(len(all))%3 == 2 {
+		growAndShrink(&c, rand.New(rand.NewPCG(seed, 3)))
+	}
 	return c
 }

@@ -41,20 +41,34 @@ func (w *World) observe() {
 			continue
 		}
 		w.rings[v] = r.Hash()
-		if err := CheckRing(r); err != nil && w.formed {
+		newer := w.newest == nil || r.NewerThan(w.newest)
+		if err := CheckRing(r, w.lacking(r, newer)); err != nil && w.formed {
 			w.fail("ring", "epoch %d at %s: %v", r.Epoch, m.name(), err)
 		}
-		if w.newest == nil || r.NewerThan(w.newest) {
+		if newer {
 			w.newest = r
 			w.hunted()
 		}
 	}
 }
 
+// lacking is the ring before, by which a partition may lack replicas: where their number
+// changes, a plan that was given up leaves it as it is. Of rings that are seen late the one
+// before is not known.
+func (w *World) lacking(r *ring.Ring, newer bool) *ring.Ring {
+	switch {
+	case w.c.Least == 0:
+		return nil
+	case newer:
+		return w.newest
+	}
+	return r
+}
+
 // CheckRing: as long as there are N members to hold it, a partition has N distinct
 // holders, and in each data centre its number of those; and of its transfers one at most
-// is under way.
-func CheckRing(r *ring.Ring) error {
+// is under way. What it lacked in the ring before, if one is given, it may still lack.
+func CheckRing(r, before *ring.Ring) error {
 	able := make(map[string]int)
 	for i := range r.Members {
 		if m := &r.Members[i]; m.State == ring.Active && m.Weight > 0 {
@@ -71,15 +85,12 @@ func CheckRing(r *ring.Ring) error {
 		want[anywhere] += want[dc.DC]
 	}
 	for p := range ring.Partition(r.Q) {
-		holders := slices.Clone(r.Replicas(p))
-		slices.Sort(holders)
-		holders = slices.Compact(holders)
-		holds := map[string]int{anywhere: len(holders)}
-		for _, id := range holders {
-			holds[r.Member(id).DC]++
+		holds, held := holding(r, p), map[string]int(nil)
+		if before != nil {
+			held = holding(before, p)
 		}
 		for dc, n := range want {
-			if holds[dc] < n && !growing(r, p) {
+			if holds[dc] < n && !growing(r, p) && (before == nil || holds[dc] < held[dc]) {
 				return fmt.Errorf("partition %d has %d holders of %d %s", p, holds[dc], n, dc)
 			}
 		}
@@ -90,6 +101,18 @@ func CheckRing(r *ring.Ring) error {
 		}
 	}
 	return nil
+}
+
+// holding counts the distinct holders of a partition, by data centre and in all.
+func holding(r *ring.Ring, p ring.Partition) map[string]int {
+	holders := slices.Clone(r.Replicas(p))
+	slices.Sort(holders)
+	holders = slices.Compact(holders)
+	holds := map[string]int{anywhere: len(holders)}
+	for _, id := range holders {
+		holds[r.Member(id).DC]++
+	}
+	return holds
 }
 
 // anywhere stands for all data centres.

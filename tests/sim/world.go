@@ -28,6 +28,7 @@ type Config struct {
 	Centres    int // data centres that the machines are spread over; 0: one
 	N          int
 	Each       int  // of N in each data centre, where there are several
+	Least      int  // of replicas that are asked for, where their number changes; 0: it does not
 	Waits      bool // who joins later waits for a commit
 	Partitions int
 	Storage    storage.Options
@@ -220,7 +221,7 @@ func (w *World) form() bool {
 	w.formed = w.together("to form")
 	if w.formed && !w.dynamic() {
 		r := w.machines[0].up().Ring()
-		if err := CheckRing(r); err != nil {
+		if err := CheckRing(r, nil); err != nil {
 			w.fail("ring", "epoch %d: %v", r.Epoch, err)
 		}
 	}
