@@ -170,7 +170,7 @@ func (t *Transport) greet(conn net.Conn, r *wire.Reader, h hello) (version uint1
 	if err := sendOne(conn, &wire.Message{Kind: wire.Hello, Method: h.role, Epoch: t.o.Epoch(), Body: sent}); err != nil {
 		return 0, fmt.Errorf("greet: %w", err)
 	}
-	m, err := receiveAck(r)
+	m, err := receiveAck(r, ErrVersion)
 	if err != nil {
 		return 0, err
 	}
@@ -194,7 +194,7 @@ func (t *Transport) greet(conn net.Conn, r *wire.Reader, h hello) (version uint1
 	if err := sendOne(conn, &wire.Message{Kind: wire.Hello, Method: h.role, Epoch: t.o.Epoch(), Body: proof}); err != nil {
 		return 0, fmt.Errorf("prove: %w", err)
 	}
-	_, err = receiveAck(r)
+	_, err = receiveAck(r, ErrDisplaced, ErrHeld, ErrNoPart)
 	return a.version, err
 }
 
@@ -212,16 +212,17 @@ func (t *Transport) check(h *hello, a *ack) error {
 	return nil
 }
 
-// receiveAck reads a HelloAck and turns a refusal into an error.
-func receiveAck(r *wire.Reader) (wire.Message, error) {
+// receiveAck reads a HelloAck and turns a refusal into an error. known are the reasons that have consequences: none that
+// costs the dialer its place, before the acceptor has proved itself.
+func receiveAck(r *wire.Reader, known ...error) (wire.Message, error) {
 	m, err := receiveOne(r, wire.HelloAck)
 	if err != nil {
 		return m, fmt.Errorf("read greeting: %w", err)
 	}
 	if m.Status != wire.OK {
-		for _, known := range [...]error{ErrDisplaced, ErrHeld, ErrNoPart, ErrVersion} {
-			if rest, ok := bytes.CutPrefix(m.Body, []byte(known.Error())); ok {
-				return m, fmt.Errorf("%w: %w%s", ErrRefused, known, rest)
+		for _, reason := range known {
+			if rest, ok := bytes.CutPrefix(m.Body, []byte(reason.Error())); ok {
+				return m, fmt.Errorf("%w: %w%s", ErrRefused, reason, rest)
 			}
 		}
 		return m, fmt.Errorf("%w: %s", ErrRefused, m.Body)

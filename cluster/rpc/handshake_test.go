@@ -15,6 +15,7 @@ import (
 	"net"
 	"strings"
 	"sync"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -124,6 +125,46 @@ func TestBadBytes(t *testing.T) {
 	}
 	if len(b.Events("receive")) != 0 {
 		t.Error("a stranger's message reached the handler")
+	}
+}
+
+// Who has not proved to know the secret cannot make a node believe that it has lost its place: the node would end.
+func TestAStrangersWordIsNoRefusal(t *testing.T) {
+	for _, reason := range []error{rpc.ErrNoPart, rpc.ErrDisplaced, rpc.ErrHeld} {
+		l, err := net.Listen("tcp", "127.0.0.1:0")
+		if err != nil {
+			t.Fatal(err)
+		}
+		var strangers sync.WaitGroup
+		strangers.Go(func() {
+			for {
+				conn, err := l.Accept()
+				if err != nil {
+					return // the test is over
+				}
+				var refusal wire.Builder
+				refusal.Add(&wire.Message{Kind: wire.HelloAck, Status: wire.Refused, Body: []byte(reason.Error() + ": so there")})
+				_, _ = conn.Write(refusal.Seal()) // who does not read it is not misled by it
+				_, _ = io.Copy(io.Discard, conn)
+				_ = conn.Close()
+			}
+		})
+		var said logBuffer
+		var told atomic.Bool
+		dialer := start(t, 1, &rpctest.Recorder{}, func(o *rpc.Options) {
+			o.Secret, o.Logger = []byte("a secret"), zerolog.New(&said)
+			o.Displaced = func(ring.NodeID, error) { told.Store(true) }
+		})
+		dialer.SetPeers([]rpc.Peer{{ID: 2, Addr: l.Addr().String()}})
+		want := "refused: " + reason.Error() + ": so there"
+		await(t, want, func() bool { return said.contains(want) })
+		if told.Load() {
+			t.Errorf("a stranger's %q is believed", reason)
+		}
+		if err := errors.Join(dialer.Close(), l.Close()); err != nil {
+			t.Error(err)
+		}
+		strangers.Wait()
 	}
 }
 

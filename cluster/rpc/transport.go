@@ -173,7 +173,7 @@ func (t *Transport) Connected(id ring.NodeID) bool {
 }
 
 // Speaks returns the version of the protocol that this node and the peer have agreed on, the lower one while connections of
-// different classes differ, and 0 when there has been no connection to it.
+// different classes differ, and 0 before the peer was up for the first time: nothing is sent to it until then.
 func (t *Transport) Speaks(id ring.NodeID) uint16 {
 	p := (*t.peers.Load())[id]
 	if p == nil {
