@@ -8,14 +8,17 @@ import (
 )
 
 // readFirst reads a quorum for a write that depends on the value: as many
-// replicas as it takes to meet every write that reached W of them.
+// replicas as it takes to meet every write that reached W of them. Whatever W is, those
+// hold what was read when readDone is called. What a run saw takes part: this node's own
+// copy may be none that is read, because it is being filled, or is a fallback's.
 func (c *Coordinator) readFirst(w *writeOp) {
 	c.Metrics.QuorumFirst.Add(1)
 	need, t := w.need(w.v)
 	op := c.reads.Get().(*readOp)
 	op.req, op.next = nil, w
 	op.args = op.args[:0]
-	op.start(w.v, w.part, w.key, t, Levels{R: need, W: w.levels.W, Mode: w.levels.Mode}, time.Until(w.deadline))
+	op.saw = w.enc
+	op.start(w.v, w.part, w.key, t, Levels{R: need, W: All, Mode: w.levels.Mode}, time.Until(w.deadline))
 }
 
 // need implements reader. What was acknowledged to clients of a data centre by its own

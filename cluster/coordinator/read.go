@@ -37,6 +37,7 @@ type readOp struct {
 	damaged  bool   // guarded by mu: the own copy cannot be read
 	others   bool   // the own copy is known to be damaged and is not asked
 	answered [maxPlaces]answer
+	saw      []byte // an object that is merged with the answers, of next; empty for none
 
 	v        *view
 	part     ring.Partition
@@ -354,7 +355,7 @@ func (o *readOp) merge() (behind uint64, err error) {
 			same = false
 		}
 	}
-	if same {
+	if same && (len(o.saw) == 0 || string(o.saw) == string(o.answered[lead].object)) {
 		if len(o.answered[lead].object) == 0 {
 			return 0, nil
 		}
@@ -367,6 +368,13 @@ func (o *readOp) merge() (behind uint64, err error) {
 			continue
 		}
 		if err := one.Decode(object); err != nil {
+			return 0, err
+		}
+		version.Merge(&sum, &o.merged, &one)
+		o.merged, sum = sum, o.merged
+	}
+	if len(o.saw) > 0 {
+		if err := one.Decode(o.saw); err != nil {
 			return 0, err
 		}
 		version.Merge(&sum, &o.merged, &one)
@@ -488,7 +496,7 @@ func (c *Coordinator) putRead(o *readOp) {
 	for i := range o.answered {
 		large = large || cap(o.answered[i].object) > maxKept
 	}
-	o.req, o.next, o.v, o.result = nil, nil, nil, nil
+	o.req, o.next, o.v, o.result, o.saw = nil, nil, nil, nil, nil
 	o.others, o.damaged = false, false
 	o.merged.Reset()
 	o.call.Reset()

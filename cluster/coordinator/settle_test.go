@@ -5,6 +5,7 @@ import (
 	"testing"
 
 	"kvstore/cluster/ring"
+	"kvstore/cluster/wire"
 )
 
 // emptied loses what a node holds, and says so.
@@ -87,5 +88,58 @@ func TestSettlePartition(t *testing.T) {
 	n.SettlePartition(p, n.Doubt(p))
 	if unsettled() {
 		t.Error("not settled")
+	}
+}
+
+// What a copy that is being filled holds, and nobody else, is brought to the others before a reply tells of it: they are
+// not asked again and again whether they have it by now.
+func TestWhatOnlyAnUnfilledCopyHoldsIsConfirmed(t *testing.T) {
+	k := newTalk(t, 3)
+	list := k.roles("k")
+	k.strand(list[0], "k", "v")
+	for p := range k.ring.Q {
+		list[0].SetFilled(ring.Partition(p), false)
+	}
+	r := list[0].run("setnx", "k", "w")
+	k.deliverAll()
+	if !r.finished() || r.Err != nil || string(r.Out) != "0" {
+		t.Errorf("SETNX of a key that exists: finished %v, %q, %v", r.finished(), r.Out, r.Err)
+	}
+	if !list[1].holds("k") && !list[2].holds("k") {
+		t.Error("nobody else holds what the client was told of")
+	}
+}
+
+// A run without effect answers when what it saw is where its level wants it, not when that is on its way.
+func TestAReplyWaitsForWhatItTellsOf(t *testing.T) {
+	for _, w := range []Level{One, Two, Quorum, All, LocalOne, LocalQuorum, EachQuorum} {
+		k := newTalk(t, 3)
+		list := k.roles("k")
+		k.strand(list[0], "k", "v")
+		r := list[0].runAt(Levels{W: w}, "setnx", "k", "w")
+		var repairs []envelope
+		for {
+			e, ok := k.take(nil, nil, 0)
+			switch {
+			case !ok:
+			case e.kind == wire.Replicate:
+				repairs = append(repairs, e)
+				continue
+			default:
+				k.hand(e)
+				continue
+			}
+			break
+		}
+		if r.finished() || len(repairs) == 0 {
+			t.Errorf("%v: finished %v with %d repairs under way", w, r.finished(), len(repairs))
+		}
+		for _, e := range repairs {
+			k.hand(e)
+		}
+		k.deliverAll()
+		if !r.finished() || r.Err != nil || string(r.Out) != "0" {
+			t.Errorf("%v: finished %v, %q, %v", w, r.finished(), r.Out, r.Err)
+		}
 	}
 }
