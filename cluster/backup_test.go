@@ -8,8 +8,10 @@ import (
 	"strings"
 	"sync/atomic"
 	"testing"
+	"time"
 
 	"kvstore/cluster/backup"
+	"kvstore/cluster/ring"
 	"kvstore/storage"
 	"kvstore/storage/key"
 	"kvstore/storage/vfs"
@@ -95,5 +97,37 @@ func TestADirectoryTakesOneBackup(t *testing.T) {
 	}
 	if err := n.StartBackup(dir); err == nil || !strings.Contains(err.Error(), "is not empty") {
 		t.Errorf("once more: %v", err)
+	}
+}
+
+// The restoration of a cluster's only voter is a new life, which shuts nobody out: where members wait for their part it
+// has to be asked for.
+func TestAnOnlyVoterIsRestored(t *testing.T) {
+	t.Parallel()
+	for _, waits := range []bool{false, true} {
+		n := openAlone(t)
+		if waits {
+			m := n.member()
+			m.ID, m.Name, m.Incarnation = m.ID+1, "another", m.Incarnation+1
+			r, err := ring.Join(n.Ring(), m, false)
+			if err != nil {
+				t.Fatal(err)
+			}
+			n.ring.Store(r)
+		}
+		if err := n.StartBackup("/backup"); err != nil {
+			t.Fatal(err)
+		}
+		soon(t, "the backup to end", func() bool { return !n.LastBackup().Ended.IsZero() })
+		o := RestoreOptions{FS: n.fs, Backup: "/backup", Dir: "/restored", ClusterName: "again", Now: time.Now}
+		if waits {
+			if _, err := Restore(t.Context(), o); err == nil || !strings.Contains(err.Error(), "another still wait for a part") {
+				t.Fatalf("restored beside one that waits: %v", err)
+			}
+			o.All = "monday"
+		}
+		if out, err := Restore(t.Context(), o); err != nil || !out.Whole || out.ClusterID == n.Ring().ClusterID {
+			t.Errorf("beside one that waits %v: %+v, %v", waits, out, err)
+		}
 	}
 }

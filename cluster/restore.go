@@ -6,6 +6,7 @@ import (
 	"errors"
 	"fmt"
 	"path/filepath"
+	"strings"
 	"time"
 
 	"kvstore/cluster/backup"
@@ -64,7 +65,11 @@ func Restore(ctx context.Context, o RestoreOptions) (*Restored, error) {
 	}
 	out := &Restored{Manifest: m, Whole: o.All != "", Cluster: r.ClusterName, ClusterID: r.ClusterID}
 	if len(r.Voters()) == 1 && o.All == "" {
-		// There is nobody who could bring it level.
+		// There is nobody who could bring it level. But who waits to be taken in belongs to the life there was, and would be shut
+		// out by the new one.
+		if names := joining(r); len(names) > 0 {
+			return nil, fmt.Errorf("node %s is the only one of cluster %s with data and a vote, and %s still wait for a part: only a new life is possible, which they have to begin anew, too; say --all=WORD for it, and start them with empty directories", m.Node, r.ClusterName, strings.Join(names, ", "))
+		}
 		out.Whole, o.All, o.ClusterName = true, fmt.Sprintf("%x", random64()), r.ClusterName
 	}
 	id, err := identityOf(o.FS, o.Backup)
@@ -91,6 +96,16 @@ func Restore(ctx context.Context, o RestoreOptions) (*Restored, error) {
 		return nil, errors.Join(err, backup.Discard(o.FS, o.Dir, existed))
 	}
 	return out, nil
+}
+
+// joining returns the names of the members that are taken in and have no part yet.
+func joining(r *ring.Ring) (names []string) {
+	for i := range r.Members {
+		if m := &r.Members[i]; m.State == ring.Joining {
+			names = append(names, m.Name)
+		}
+	}
+	return names
 }
 
 // ringOf reads the ring of a backup.

@@ -171,6 +171,35 @@ func TestThreeNodesInABubble(t *testing.T) {
 	})
 }
 
+// Who leaves is told of as gone, by whoever is left, and may leave once more, or when it is closed, without harm or delay.
+func TestLeave(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		nodes := three(t, newNetwork(t), nil)
+		for range 2 {
+			if err := nodes[2].Leave(time.Second); err != nil {
+				t.Error(err)
+			}
+		}
+		nodes[2].stop(t)
+		time.Sleep(500 * time.Millisecond) // far less than it takes to find it dead
+		for _, n := range nodes[:2] {
+			if n.of(3) != "dead" {
+				t.Error("node 3 left, and is", n.of(3))
+			}
+		}
+		began := time.Now()
+		if err := nodes[2].Leave(time.Second); err != nil || !time.Now().Equal(began) {
+			t.Errorf("leaving when closed took %v: %v", time.Since(began), err)
+		}
+		// The last to go has nobody to tell.
+		nodes[1].stop(t)
+		time.Sleep(10 * time.Second)
+		if err := nodes[0].Leave(time.Second); err != nil {
+			t.Error(err)
+		}
+	})
+}
+
 // A node that was never in a ring, and goes, is not looked for: its address may be another's by then.
 func TestOneThatWasInNoRingIsForgotten(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
