@@ -1,7 +1,6 @@
 package coordinator
 
 import (
-	"math/bits"
 	"sync"
 	"time"
 
@@ -339,59 +338,6 @@ func (o *readOp) conclude() {
 	o.mu.Unlock()
 	o.run(&o.merged, nil)
 	o.finish(nil)
-}
-
-// merge makes merged of the answers and returns who is behind it. The caller
-// holds mu.
-func (o *readOp) merge() (behind uint64, err error) {
-	o.merged.Reset()
-	lead := -1
-	same := true
-	for set := o.tally.ok | o.spent; set != 0; set &= set - 1 {
-		i := bits.TrailingZeros64(set)
-		if lead < 0 {
-			lead = i
-		} else if string(o.answered[i].object) != string(o.answered[lead].object) {
-			same = false
-		}
-	}
-	if same && (len(o.saw) == 0 || string(o.saw) == string(o.answered[lead].object)) {
-		if len(o.answered[lead].object) == 0 {
-			return 0, nil
-		}
-		return 0, o.merged.Decode(o.answered[lead].object)
-	}
-	var one, sum version.Object
-	for set := o.tally.ok | o.spent; set != 0; set &= set - 1 {
-		object := o.answered[bits.TrailingZeros64(set)].object
-		if len(object) == 0 {
-			continue
-		}
-		if err := one.Decode(object); err != nil {
-			return 0, err
-		}
-		version.Merge(&sum, &o.merged, &one)
-		o.merged, sum = sum, o.merged
-	}
-	if len(o.saw) > 0 {
-		if err := one.Decode(o.saw); err != nil {
-			return 0, err
-		}
-		version.Merge(&sum, &o.merged, &one)
-		o.merged, sum = sum, o.merged
-	}
-	o.c.o.Replica.Forget(o.key.DB, &o.merged)
-	if o.merged.Empty() {
-		return 0, nil
-	}
-	o.enc = o.merged.Append(o.enc[:0])
-	for set := o.tally.ok; set != 0; set &= set - 1 {
-		i := bits.TrailingZeros64(set)
-		if string(o.answered[i].object) != string(o.enc) {
-			behind |= 1 << uint(i)
-		}
-	}
-	return behind, nil
 }
 
 // run runs the operation on the object.
