@@ -279,7 +279,7 @@ func (d *DB) Get(dst, key []byte) (value []byte, found bool, err error) {
 	return value, found, err
 }
 
-// TryGet is Get that never reads from the disk: it is not ready when the answer needs a block that is not in the cache.
+// TryGet is Get that never waits for the disk: it is not ready when the answer needs a block that is not in memory.
 func (d *DB) TryGet(dst, key []byte) (value []byte, found, ready bool, err error) {
 	s := d.acquire()
 	if s == nil {

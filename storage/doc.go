@@ -16,7 +16,7 @@
 // Get takes the present read state, an immutable bundle of memtables, tables and range deletions, by counting itself
 // in; then the visible sequence number; then it looks for the newest record of the key that is not newer than that
 // number: in the memtables, in level 0, newest first, and in at most one table of each level below. Get takes no lock
-// and allocates nothing but the value's room. TryGet gives up where it would have to read from the disk.
+// and allocates nothing but the value's room. TryGet gives up where it would have to wait for the disk.
 //
 // # Sums
 //

@@ -19,7 +19,7 @@ import (
 // the write changes of the sum of the key's leaf: see Sum.
 type Store interface {
 	Get(dst, key []byte) (value []byte, found bool, err error)
-	// TryGet is Get without I/O: ready is false when the disk is needed.
+	// TryGet is Get without waiting: ready is false when the disk is needed.
 	TryGet(dst, key []byte) (value []byte, found, ready bool, err error)
 	Set(key, value []byte, delta uint64) error
 	Delete(key []byte, delta uint64) error

@@ -7,15 +7,16 @@ import (
 	"kvstore/storage/entry"
 )
 
-// errNotReady is how a reader that must not do I/O says that a block is not cached. It never leaves the package.
-var errNotReady = errors.New("a block is not in the cache")
+// errNotReady is how a reader that must not wait for the disk says that a block is not in memory. It never leaves the package.
+var errNotReady = errors.New("a block is not in memory")
 
 // Get finds the newest record of key whose sequence number is at most seq, and appends its value to dst.
 func (r *Reader) Get(dst, key []byte, seq uint64) (value []byte, kind entry.Kind, entrySeq uint64, found bool, err error) {
 	return r.get(dst, key, seq, false)
 }
 
-// TryGet is Get without I/O: it is not ready when a block that it needs is not in the cache.
+// TryGet is Get without waiting: it is not ready when a block that it needs is neither in the cache nor, as far as the system
+// tells, in its own memory.
 func (r *Reader) TryGet(dst, key []byte, seq uint64) (value []byte, kind entry.Kind, entrySeq uint64, found, ready bool, err error) {
 	value, kind, entrySeq, found, err = r.get(dst, key, seq, true)
 	if err == errNotReady {

@@ -71,7 +71,7 @@ func (r *Reader) open() error {
 	if reason := r.footer.parse(tail[:], end); reason != "" {
 		return r.damage(end, reason)
 	}
-	properties, err := r.readBlock(r.footer.properties, nil)
+	properties, err := r.readBlock(r.footer.properties, nil, false)
 	if err != nil {
 		return err
 	}
@@ -80,7 +80,7 @@ func (r *Reader) open() error {
 	}
 	r.info.Size = int64(r.size)
 	// The top index is held for good, in memory that counts as the cache's, and is not for others to find.
-	if r.held, err = r.readBlock(r.footer.top, r.options.Cache); err != nil {
+	if r.held, err = r.readBlock(r.footer.top, r.options.Cache, false); err != nil {
 		return err
 	}
 	var ok bool
@@ -113,7 +113,7 @@ func (r *Reader) readRanges() error {
 	if r.footer.ranges.length == 0 {
 		return nil
 	}
-	h, err := r.readBlock(r.footer.ranges, nil)
+	h, err := r.readBlock(r.footer.ranges, nil, false)
 	if err != nil {
 		return err
 	}
@@ -168,18 +168,22 @@ func (r *Reader) block(h handle, cachedOnly bool) (cache.Handle, error) {
 			return held, nil
 		}
 	}
-	if cachedOnly {
+	if cachedOnly && (c == nil || h.length > maxResident) {
 		return cache.Handle{}, errNotReady
 	}
-	held, err := r.readBlock(h, c)
+	held, err := r.readBlock(h, c, cachedOnly)
 	if err != nil || c == nil {
 		return held, err
 	}
 	return c.Publish(held), nil
 }
 
-// readBlock reads a block from the file into memory of the cache, or of its own when c is nil.
-func (r *Reader) readBlock(h handle, c *cache.Cache) (cache.Handle, error) {
+// maxResident is the length up to which a block is copied and decoded by who must not wait: some ten microseconds.
+const maxResident = 32 << 10
+
+// readBlock reads a block from the file into memory of the cache, or of its own when c is nil. With residentOnly it is
+// errNotReady when the file would have to be read from the disk.
+func (r *Reader) readBlock(h handle, c *cache.Cache, residentOnly bool) (cache.Handle, error) {
 	buf, _ := r.scratch.Get().(*[]byte)
 	if buf == nil {
 		buf = new([]byte)
@@ -189,7 +193,11 @@ func (r *Reader) readBlock(h handle, c *cache.Cache) (cache.Handle, error) {
 		*buf = make([]byte, h.length)
 	}
 	sealed := (*buf)[:h.length]
-	if err := r.readAt(sealed, h.offset); err != nil {
+	if residentOnly {
+		if !vfs.ReadResident(r.file, sealed, int64(h.offset)) {
+			return cache.Handle{}, errNotReady
+		}
+	} else if err := r.readAt(sealed, h.offset); err != nil {
 		return cache.Handle{}, err
 	}
 	stored, kind, length, err := unseal(h.offset, sealed)

@@ -76,6 +76,15 @@ func StartWriteback(f File, offset, length int64) {
 	}
 }
 
+// ReadResident fills p with the bytes at offset if the system has all of them in memory, so that nobody waits for a disk. It
+// is false where it has not, where there is no such call, and after any error, which is ReadAt's to report.
+func ReadResident(f File, p []byte, offset int64) bool {
+	r, ok := f.(interface {
+		ReadResident(p []byte, offset int64) bool
+	})
+	return ok && r.ReadResident(p, offset)
+}
+
 // Info describes a name.
 type Info struct {
 	Size int64
