@@ -285,7 +285,7 @@ func (n *Node) connect() error {
 	n.wg.Go(n.keepSystem)
 	o := rpc.Options{
 		Self: n.id.Node, Life: rpc.Life{Incarnation: n.id.Incarnation, Since: uint64(n.id.Since)}, Admit: n.admit, Displaced: n.displaced,
-		Listen: n.o.RPC, Handler: (*events)(n), Secret: n.o.Secret, Logger: n.log,
+		Listen: n.o.RPC, Handler: (*events)(n), Secret: n.o.Secret, TLS: n.o.TLS, Logger: n.log,
 		ClusterID: func() uint64 {
 			if r := n.ring.Load(); r != nil {
 				return r.ClusterID

@@ -2,6 +2,7 @@ package cluster
 
 import (
 	"context"
+	"crypto/tls"
 	"errors"
 	"net"
 	"time"
@@ -40,6 +41,8 @@ type Options struct {
 	AutoWeight bool
 	Partitions int // of a cluster that is founded; of the one that is joined, or 0
 	Secret     []byte
+	// TLS, if set, encrypts requests between nodes; see rpc.Options.TLS. Gossip is encrypted by Secret.
+	TLS *tls.Config
 
 	Replication Replication
 	// HintBytes and HintAge bound what is kept for each node that is away; 0 for

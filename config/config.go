@@ -46,6 +46,8 @@ type Config struct {
 		AutoWeight        bool
 		Partitions        int
 		Secret            string
+		TLSCert, TLSKey   string
+		TLSCA             string
 	}
 	Replication struct {
 		N                         int // with PerDC their sum

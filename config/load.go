@@ -83,6 +83,9 @@ func (c *Config) contradictions() Errors {
 	if (c.Server.TLSCert == "") != (c.Server.TLSKey == "") {
 		refuse("server.tls_cert", "server.tls_cert and server.tls_key go together", "both or neither")
 	}
+	if cert, key, ca := c.Cluster.TLSCert, c.Cluster.TLSKey, c.Cluster.TLSCA; (cert == "") != (key == "") || (cert == "") != (ca == "") {
+		refuse("cluster.tls_cert", "cluster.tls_cert, cluster.tls_key and cluster.tls_ca go together", "all or none")
+	}
 	listeners := []string{"server.listen", "cluster.gossip", "cluster.rpc", "admin.listen"}
 	for i, key := range listeners {
 		for _, earlier := range listeners[:i] {

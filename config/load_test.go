@@ -105,6 +105,8 @@ func TestMistakes(t *testing.T) {
 			want: `replication.per_dc = "east=3,west=0" (kvstore.toml:2): "west=0": not a number from 1 to 7; allowed: a number from 1 to 7 for each data centre, 16 in all, or nothing`},
 		{name: "half of TLS", args: []string{"--server.tls_key=k.pem"},
 			want: `server.tls_cert = "" (default): server.tls_cert and server.tls_key go together; allowed: both or neither`},
+		{name: "two thirds of TLS between nodes", args: []string{"--cluster.tls_key=k.pem", "--cluster.tls_cert=c.pem"},
+			want: `cluster.tls_cert = "c.pem" (--cluster.tls_cert): cluster.tls_cert, cluster.tls_key and cluster.tls_ca go together; allowed: all or none`},
 		{name: "one address twice", args: []string{"--admin.listen=127.0.0.1:7946"},
 			want: `admin.listen = "127.0.0.1:7946" (--admin.listen): the same address as cluster.gossip; allowed: an address of its own`},
 		{name: "all of them", args: []string{"--server.loops=-1", "--node.weight=0"},

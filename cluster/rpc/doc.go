@@ -70,8 +70,8 @@
 // A proof is HMAC-SHA256(secret, side ‖ role ‖ the Hello's body ‖ the HelloAck's body before its proof), where side is
 // "kvstore accept" or "kvstore dial"; without a secret the key is empty, and both sides must agree on that too. A status of
 // Refused ends the connection, its body is the reason. What Admit says counts from an acceptor that has proved itself. The acceptor refuses versions it does not speak, another cluster, being another
-// node than expected, itself, and a wrong proof. The secret authenticates who connects; it is TLS (Options.TLS) that protects
-// the bytes after that.
+// node than expected, itself, and a wrong proof. The secret authenticates who connects; it is TLS (Options.TLS, cluster.tls_cert) that
+// protects the bytes after that.
 //
 // # Callers
 //

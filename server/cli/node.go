@@ -154,23 +154,15 @@ func (n *node) administer(live *config.Live, env *command.Env) (err error) {
 	return err
 }
 
-// loadTLS reads what makes the clients' port speak TLS; nil when it does not.
-func loadTLS(c *config.Config) (*tls.Config, error) {
-	if c.Server.TLSCert == "" {
-		return nil, nil
-	}
-	certificate, err := tls.LoadX509KeyPair(c.Server.TLSCert, c.Server.TLSKey)
-	if err != nil {
-		return nil, fmt.Errorf("server.tls_cert = %q, server.tls_key = %q: %w; give a matching pair of PEM files", c.Server.TLSCert, c.Server.TLSKey, err)
-	}
-	return &tls.Config{Certificates: []tls.Certificate{certificate}}, nil
-}
-
 // clusterOptions is the part of c that the cluster needs.
 func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) (cluster.Options, error) {
 	secret, err := base64.StdEncoding.DecodeString(c.Cluster.Secret)
 	if err != nil {
 		return cluster.Options{}, fmt.Errorf("cluster.secret: %w", err)
+	}
+	secure, err := loadPeerTLS(c)
+	if err != nil {
+		return cluster.Options{}, err
 	}
 	ops := make(map[string]*coordinator.Op)
 	for _, op := range table.Ops() {
@@ -185,7 +177,7 @@ func clusterOptions(c *config.Config, table *command.Table, log zerolog.Logger) 
 		},
 		Name: c.Node.Name, DC: c.Node.DC, Rack: c.Node.Rack, Weight: c.Node.Weight,
 		ClusterName: c.Cluster.Name, Gossip: c.Cluster.Gossip, RPC: c.Cluster.RPC, Client: c.ClientAddress(),
-		Join: c.Cluster.Join, AwaitCommit: !c.Cluster.AutoJoin, AutoWeight: c.Cluster.AutoWeight, KeptOut: keptOut, Partitions: c.Cluster.Partitions, Secret: secret,
+		Join: c.Cluster.Join, AwaitCommit: !c.Cluster.AutoJoin, AutoWeight: c.Cluster.AutoWeight, KeptOut: keptOut, Partitions: c.Cluster.Partitions, Secret: secret, TLS: secure,
 		Replication: cluster.Replication{N: c.Replication.N, PerDC: perDC(c), Levels: levels(c),
 			ReadTimeout: c.Replication.ReadTimeout, WriteTimeout: c.Replication.WriteTimeout},
 		Repair:    cluster.Repair{Period: c.Repair.Period, Delay: c.Repair.TombstoneAge, Rate: int64(c.Repair.Rate)},
