@@ -19,9 +19,8 @@ type Range struct{ Lo, Hi []byte }
 // It is immutable, and nil when nothing is lost.
 type lostSet struct {
 	all []manifest.Mark
-	// cuts are the distinct bounds in order; over[i] is the newest sequence number that may be lost of the keys from
-	// cuts[i] up to and without cuts[i+1], 0 for none.
-	cuts [][]byte
+	// over[i] is the newest sequence number that may be lost of the keys of the i-th fragment, 0 for none.
+	cuts fragments
 	over []uint64
 }
 
@@ -33,13 +32,11 @@ func newLostSet(all []manifest.Mark) *lostSet {
 	for _, m := range all {
 		s.cuts = append(s.cuts, m.Lo, m.Hi)
 	}
-	slices.SortFunc(s.cuts, bytes.Compare)
-	s.cuts = slices.CompactFunc(s.cuts, bytes.Equal)
+	s.cuts = newFragments(s.cuts)
 	s.over = make([]uint64, len(s.cuts))
 	for _, m := range all {
-		from, _ := slices.BinarySearchFunc(s.cuts, m.Lo, bytes.Compare)
-		for ; from < len(s.cuts) && bytes.Compare(s.cuts[from], m.Hi) < 0; from++ {
-			s.over[from] = max(s.over[from], m.Seq)
+		for i, end := s.cuts.of(m.Lo, m.Hi); i < end; i++ {
+			s.over[i] = max(s.over[i], m.Seq)
 		}
 	}
 	return s
@@ -62,25 +59,12 @@ func (s *lostSet) edited(e *manifest.Edit) *lostSet {
 	return newLostSet(append(all, e.Marks...))
 }
 
-// fragment returns the index of the fragment that key is in, -1 before the first.
-func (s *lostSet) fragment(key []byte) int {
-	low, high := 0, len(s.cuts)
-	for low < high {
-		if middle := int(uint(low+high) / 2); bytes.Compare(s.cuts[middle], key) <= 0 {
-			low = middle + 1
-		} else {
-			high = middle
-		}
-	}
-	return low - 1
-}
-
 // of returns the newest sequence number that may be lost of key, 0 when none is.
 func (s *lostSet) of(key []byte) uint64 {
 	if s == nil {
 		return 0
 	}
-	if i := s.fragment(key); i >= 0 {
+	if i := s.cuts.at(key); i >= 0 {
 		return s.over[i]
 	}
 	return 0
@@ -92,7 +76,7 @@ func (s *lostSet) within(lo, hi []byte, closed bool) bool {
 	if s == nil {
 		return false
 	}
-	for i := max(0, s.fragment(lo)); i < len(s.cuts); i++ {
+	for i := max(0, s.cuts.at(lo)); i < len(s.cuts); i++ {
 		if hi != nil {
 			if c := bytes.Compare(s.cuts[i], hi); c > 0 || c == 0 && !closed {
 				return false

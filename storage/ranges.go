@@ -13,10 +13,38 @@ import (
 type rangeSet struct {
 	// all are the deletions in the order of their sequence numbers.
 	all []manifest.Range
-	// cuts are the distinct bounds in order; over[i] holds the sequence numbers, newest first, of the deletions that
-	// cover the keys from cuts[i] up to and without cuts[i+1].
-	cuts [][]byte
+	// over[i] holds the sequence numbers, newest first, of the deletions that cover the keys of the i-th fragment.
+	cuts fragments
 	over [][]uint64
+}
+
+// fragments are the distinct bounds of ranges of keys, in order: no range begins or ends within the i-th fragment, which is
+// the keys from bound i up to and without the next.
+type fragments [][]byte
+
+func newFragments(bounds [][]byte) fragments {
+	slices.SortFunc(bounds, bytes.Compare)
+	return slices.CompactFunc(bounds, bytes.Equal)
+}
+
+// of returns the fragments of a range whose bounds are among them: those from first up to and without end.
+func (f fragments) of(lo, hi []byte) (first, end int) {
+	first, _ = slices.BinarySearchFunc(f, lo, bytes.Compare)
+	end, _ = slices.BinarySearchFunc(f, hi, bytes.Compare)
+	return first, end
+}
+
+// at returns the index of the fragment that key is in, -1 before the first.
+func (f fragments) at(key []byte) int {
+	low, high := 0, len(f)
+	for low < high {
+		if middle := int(uint(low+high) / 2); bytes.Compare(f[middle], key) <= 0 {
+			low = middle + 1
+		} else {
+			high = middle
+		}
+	}
+	return low - 1
 }
 
 // newRangeSet returns the set of the given deletions, nil when there are none.
@@ -28,13 +56,11 @@ func newRangeSet(all []manifest.Range) *rangeSet {
 	for _, r := range all {
 		s.cuts = append(s.cuts, r.Lo, r.Hi)
 	}
-	slices.SortFunc(s.cuts, bytes.Compare)
-	s.cuts = slices.CompactFunc(s.cuts, bytes.Equal)
+	s.cuts = newFragments(s.cuts)
 	s.over = make([][]uint64, len(s.cuts))
-	for i := len(all) - 1; i >= 0; i-- {
-		from, _ := slices.BinarySearchFunc(s.cuts, all[i].Lo, bytes.Compare)
-		for ; !bytes.Equal(s.cuts[from], all[i].Hi); from++ {
-			s.over[from] = append(s.over[from], all[i].Seq)
+	for _, r := range slices.Backward(all) {
+		for i, end := s.cuts.of(r.Lo, r.Hi); i < end; i++ {
+			s.over[i] = append(s.over[i], r.Seq)
 		}
 	}
 	return s
@@ -66,18 +92,10 @@ func (s *rangeSet) covers(key []byte) []uint64 {
 	if s == nil {
 		return nil
 	}
-	low, high := 0, len(s.cuts)
-	for low < high {
-		if middle := int(uint(low+high) / 2); bytes.Compare(s.cuts[middle], key) <= 0 {
-			low = middle + 1
-		} else {
-			high = middle
-		}
+	if i := s.cuts.at(key); i >= 0 {
+		return s.over[i]
 	}
-	if low == 0 {
-		return nil
-	}
-	return s.over[low-1]
+	return nil
 }
 
 // newest returns the sequence number of the newest deletion over key that a reader at seq sees, 0 when there is none:

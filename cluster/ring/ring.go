@@ -36,11 +36,14 @@ type Ring struct {
 	Q           int   // partitions, a power of two
 	N           int   // replicas asked for; with PerDC their sum
 	PerDC       []DCReplicas
-	Paused      bool       // no transfer begins
-	Members     []Member   // sorted by id
-	Prev        []NodeID   // the voters of the ring before this one, sorted; none before the first of a generation
-	Gone        []Gone     // who has left or was removed, the newest MaxGone, oldest first
-	Transfers   []Transfer // sorted by partition, those of one in the order in which they happen
+	Paused      bool     // no transfer begins
+	Members     []Member // sorted by id
+	// Prev are the voters of the ring before this one, sorted; none before the first of a generation. Nobody reads them:
+	// who decides on the next ring stands in this one. But they are encoded, so they are in the hash, by which nodes of
+	// two releases tell that they have the same ring; they go when the encoding has a next version.
+	Prev      []NodeID
+	Gone      []Gone     // who has left or was removed, the newest MaxGone, oldest first
+	Transfers []Transfer // sorted by partition, those of one in the order in which they happen
 
 	shift    uint     // slot >> shift is the partition
 	starts   []uint32 // where in table each preference list starts, and the last one ends
