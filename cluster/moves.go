@@ -26,7 +26,7 @@ type Progress = transfer.Progress
 func (n *Node) newMoves() *transfer.Driver {
 	return transfer.New(transfer.Options{
 		Self: n.id.Node, Ring: n.ring.Load, Change: n.Change,
-		Peers: movePeers{n}, Copies: copies{n}, Moves: n.o.Transfer.Moves, Logger: n.log,
+		Peers: movePeers{n}, Copies: copies{n}, Moves: n.o.Transfer.Moves, Clients: entropyRequests{n}.Clients, Logger: n.log,
 	})
 }
 

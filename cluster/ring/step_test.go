@@ -265,6 +265,44 @@ func TestGoldenRings(t *testing.T) {
 	}
 }
 
+// What is due together is one change, and the same ring but for the epoch as one after another; where
+// something of it is stale nothing changes.
+func TestAdvanceIsAllStepsAtOnce(t *testing.T) {
+	r := founded(t, 3, Options{ClusterID: 1, Partitions: 64})
+	r = must(t)(Join(r, Member{ID: 4, Name: "n4", DC: "dc1", Rack: "r1", Weight: 1}, true))
+	ps := r.Queue(4)
+	var all []Partition
+	for _, tr := range ps {
+		all = append(all, tr.Partition)
+	}
+	r = must(t)(Begin(r, 4, all[:8]))
+	r = must(t)(Switch(r, 4, all[:4]))
+	steps := Steps{Finish: all[:4], Switch: all[4:8], Begin: all[8:12]}
+	at := must(t)(Advance(r, 4, steps))
+	one := must(t)(Begin(must(t)(Switch(must(t)(Finish(r, 4, steps.Finish)), 4, steps.Switch)), 4, steps.Begin))
+	if at.Epoch != r.Epoch+1 || !slices.Equal(at.Transfers, one.Transfers) {
+		t.Errorf("epoch %d after %d, transfers %v instead of %v", at.Epoch, r.Epoch, at.Transfers, one.Transfers)
+	}
+	for p := range Partition(r.Q) {
+		if !slices.Equal(at.Replicas(p), one.Replicas(p)) {
+			t.Errorf("partition %d: %v instead of %v", p, at.Replicas(p), one.Replicas(p))
+		}
+	}
+	for _, bad := range []Steps{
+		{Finish: all[:4], Switch: all[4:8], Begin: all[7:9]},
+		{Finish: all[:5]},
+		{Finish: all[:4], Begin: all[:1]},
+		{Switch: all[4:9]},
+	} {
+		if next, err := Advance(r, 4, bad); err == nil {
+			t.Errorf("%v leads to %v", bad, next.Transfers)
+		}
+	}
+	if _, err := Advance(must(t)(Pause(r, true)), 4, steps); !errors.Is(err, ErrPaused) {
+		t.Errorf("while moves are paused: %v", err)
+	}
+}
+
 func TestStaleSteps(t *testing.T) {
 	r := founded(t, 3, Options{Partitions: 16, N: 2})
 	r = must(t)(Join(r, cluster(4, 1)[3], true))

@@ -58,10 +58,10 @@ type task struct {
 
 // decision is what is to be done now.
 type decision struct {
-	begin, change, finish []ring.Partition // of this node's own transfers
-	retreat               []ring.Partition
-	retire                []ring.NodeID
-	work                  []task // what this node has to work on
+	steps   ring.Steps // of this node's own transfers
+	retreat []ring.Partition
+	retire  []ring.NodeID
+	work    []task // what this node has to work on
 }
 
 // decide returns what a node has to do about the ring as it is.
@@ -83,7 +83,7 @@ func decide(s *sight) (d decision) {
 	if room := s.window - underWay; 2*room >= s.window && !s.ring.Paused {
 		for _, t := range s.ring.Queue(s.self) {
 			if room > 0 && s.possible(t) {
-				d.begin = append(d.begin, t.Partition)
+				d.steps.Begin = append(d.steps.Begin, t.Partition)
 				room--
 			}
 		}
@@ -101,9 +101,9 @@ func (d *decision) own(s *sight, t ring.Transfer) {
 			d.work = append(d.work, what)
 		}
 	case what.kind == exchange && t.Step == ring.Copying:
-		d.change = append(d.change, t.Partition)
+		d.steps.Switch = append(d.steps.Switch, t.Partition)
 	default:
-		d.finish = append(d.finish, t.Partition)
+		d.steps.Finish = append(d.steps.Finish, t.Partition)
 	}
 }
 

@@ -55,7 +55,8 @@
 // At most Options.Moves partitions are worked on at a time by a node, and as many as a
 // window are beyond Waiting: it doubles while batches are done in a moment, because a
 // change of the ring costs more than to move an empty partition, and shrinks when they
-// take long. Bytes are paid for by who copies (antientropy), at a rate that halves
+// take long. While there are clients a driver changes the ring a few times a second at
+// most, and takes all that is due together. Bytes are paid for by who copies (antientropy), at a rate that halves
 // while clients need the node; and pages are read and merged a slice at a time, with rests
 // between, while there are clients at all. A ring that is paused begins nothing and copies nothing;
 // what is switched ends.

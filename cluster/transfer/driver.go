@@ -67,6 +67,8 @@ type Options struct {
 	Copies Copies
 	// Moves is how many partitions are worked on at a time; 0 is 16.
 	Moves int
+	// Clients reports whether the node serves any; nil is no.
+	Clients func() bool
 	// Patience is how long a driver may be away before what it copies is taken back; 0
 	// is 10 seconds.
 	Patience time.Duration
@@ -83,6 +85,10 @@ const (
 	changeWithin = 15 * time.Second
 	// lookEvery is how often the ring is looked at when nothing happens.
 	lookEvery = time.Second
+	// calm is the least time between two changes of the ring while there are clients: each
+	// keeps all nodes, their disks too, busy for some milliseconds. What has become ready
+	// meanwhile goes together.
+	calm = 200 * time.Millisecond
 	// maxPause bounds the pause after failures.
 	maxPause = 15 * time.Second
 	// maxWindow bounds the partitions beyond Waiting of one node.
@@ -122,6 +128,9 @@ type Driver struct {
 func New(o Options) *Driver {
 	if o.Moves == 0 {
 		o.Moves = 16
+	}
+	if o.Clients == nil {
+		o.Clients = func() bool { return false }
 	}
 	if o.Patience == 0 {
 		o.Patience = 10 * time.Second
@@ -223,40 +232,35 @@ func (d *Driver) watch(r *ring.Ring) func(ring.NodeID) time.Duration {
 	}
 }
 
-// ask asks the register for the steps that are due, the last ones of transfers first:
-// they make room. It reports whether the ring has changed.
+// ask asks the register for the steps that are due. It reports whether the ring has changed.
 func (d *Driver) ask(what *decision) (changed bool) {
 	if time.Now().Before(d.changes) {
 		return false
 	}
-	steps := []struct {
-		ps   []ring.Partition
-		make func(r *ring.Ring, ps []ring.Partition) (*ring.Ring, error)
-	}{
-		{what.finish, d.own(ring.Finish)},
-		{what.change, d.own(ring.Switch)},
-		{what.retreat, ring.Retreat},
-		{what.begin, d.own(ring.Begin)},
-	}
-	for _, s := range steps {
-		if len(s.ps) > 0 && d.change(func(r *ring.Ring) (*ring.Ring, error) { return s.make(r, s.ps) }) {
-			changed = true
+	if steps := what.steps; len(steps.Finish)+len(steps.Switch)+len(steps.Begin) > 0 {
+		changed = d.change(func(r *ring.Ring) (*ring.Ring, error) { return ring.Advance(r, d.o.Self, steps) })
+		if changed && len(steps.Begin) > 0 {
+			d.mu.Lock()
+			d.began = time.Now()
+			d.mu.Unlock()
 		}
+	}
+	if len(what.retreat) > 0 {
+		changed = d.change(func(r *ring.Ring) (*ring.Ring, error) { return ring.Retreat(r, what.retreat) }) || changed
 	}
 	for _, id := range what.retire {
 		changed = d.change(func(r *ring.Ring) (*ring.Ring, error) { return ring.Retire(r, id) }) || changed
 	}
-	if changed && len(what.begin) > 0 {
-		d.mu.Lock()
-		d.began = time.Now()
-		d.mu.Unlock()
+	if changed && d.o.Clients() {
+		d.noChangeFor(calm)
 	}
 	return changed
 }
 
-// own is a step of this node's own transfers.
-func (d *Driver) own(step func(*ring.Ring, ring.NodeID, []ring.Partition) (*ring.Ring, error)) func(*ring.Ring, []ring.Partition) (*ring.Ring, error) {
-	return func(r *ring.Ring, ps []ring.Partition) (*ring.Ring, error) { return step(r, d.o.Self, ps) }
+// noChangeFor has the register left alone for a time, and then looked at.
+func (d *Driver) noChangeFor(t time.Duration) {
+	d.changes = time.Now().Add(t)
+	time.AfterFunc(t, d.Wake)
 }
 
 // change asks the register for one change.
@@ -280,8 +284,7 @@ func (d *Driver) change(f func(*ring.Ring) (*ring.Ring, error)) bool {
 		d.reason = err.Error()
 		d.Metrics.Failures.Add(1)
 	}
-	d.changes = time.Now().Add(d.pause(d.fails))
-	time.AfterFunc(time.Until(d.changes), d.Wake)
+	d.noChangeFor(d.pause(d.fails))
 	return false
 }
 

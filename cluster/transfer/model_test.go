@@ -305,6 +305,43 @@ func TestOneReplicaMoreWhileAnotherDies(t *testing.T) {
 	})
 }
 
+// While there are clients a driver leaves the ring alone for a while after each change, and takes what
+// has become ready meanwhile together.
+func TestChangesRestWhileThereAreClients(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3, 3)
+		w.serves.Store(true)
+		w.mu.Lock()
+		w.add()
+		_, err := w.changed(func(r *ring.Ring) (*ring.Ring, error) { return ring.Join(r, memberOf(3), true) })
+		w.mu.Unlock()
+		if err != nil {
+			t.Fatal(err)
+		}
+		for range 600 {
+			if time.Sleep(time.Second); w.rested() == "" {
+				break
+			}
+		}
+		if why := w.rested(); why != "" {
+			t.Errorf("it does not come to rest: %s", why)
+		}
+		n := w.nodes[3]
+		for i := range n.changes {
+			if i > 0 && n.changes[i].Sub(n.changes[i-1]) < calm {
+				t.Errorf("change %d came %v after the one before", i, n.changes[i].Sub(n.changes[i-1]))
+			}
+		}
+		if len(n.changes) < 3 {
+			t.Errorf("%d changes", len(n.changes))
+		}
+		for _, n := range w.nodes {
+			n.crash()
+		}
+		w.wg.Wait()
+	})
+}
+
 func play(t *testing.T, seed uint64) {
 	w := newWorld(t, seed, 3+int(seed%3))
 	w.clients()

@@ -44,6 +44,7 @@ type world struct {
 	lag    int          // milliseconds that rings take at most to reach a node by gossip
 	wg     sync.WaitGroup
 	stop   chan struct{} // closed when clients end
+	serves atomic.Bool   // whether nodes say that they have clients
 }
 
 // node is one of them: what it holds survives a crash, its driver does not.
@@ -58,8 +59,9 @@ type node struct {
 	mute   []bool // partitions of which no reads are answered
 	// passed is, by partition, the versions that it has dropped itself: whoever was to
 	// hold those then has them, or has passed them on in turn.
-	passed []map[int]int
-	driver *Driver
+	passed  []map[int]int
+	driver  *Driver
+	changes []time.Time // of the register, by its driver
 	// jitters counts what its driver's goroutines spread.
 	jitters atomic.Uint64
 }
@@ -110,7 +112,7 @@ func (n *node) open() {
 	n.adopt(n.w.newest)
 	n.driver = New(Options{
 		Self: n.id, Ring: n.current, Change: n.change, Peers: n, Copies: copies{n},
-		Moves: 4, Patience: 2 * time.Second, Retry: 50 * time.Millisecond, Logger: zerolog.Nop(),
+		Moves: 4, Clients: n.w.serves.Load, Patience: 2 * time.Second, Retry: 50 * time.Millisecond, Logger: zerolog.Nop(),
 		Jitter: func(d time.Duration) time.Duration {
 			return d*3/4 + n.w.spread(d/2, uint64(n.id), n.jitters.Add(1))
 		},
@@ -219,6 +221,7 @@ func (n *node) change(ctx context.Context, f func(*ring.Ring) (*ring.Ring, error
 	if w.random.IntN(10) == 0 {
 		return nil, errAway
 	}
+	n.changes = append(n.changes, time.Now())
 	n.adopt(next)
 	return next, nil
 }
