@@ -234,11 +234,11 @@ func TestAnOldHintBringsNothingBack(t *testing.T) {
 	t.Parallel()
 	n := openAlone(t)
 	r, _ := amongFive(t, n)
-	var k replica.Key
-	for i := 0; k.Name == nil; i++ {
+	var k, other replica.Key
+	for i := 0; other.Name == nil; i++ {
 		name := fmt.Appendf(nil, "own%d", i)
 		if token := ring.TokenOf(0, name); r.Holds(r.PartitionOf(token), n.id.Node) {
-			k = replica.Key{Token: token, Name: name}
+			k, other = replica.Key{Token: token, Name: name}, k
 		}
 	}
 	event := func(on *version.Object, node version.Incarnation, value string) []byte {
@@ -255,7 +255,8 @@ func TestAnOldHintBringsNothingBack(t *testing.T) {
 	var kept, written version.Object
 	old := event(&kept, 7, "old")
 	horizon := n.clock.Last()
-	beside := event(&kept, 8, "beside")
+	partly := event(&kept, 8, "beside") // what it was concurrent with is still there
+	beside := event(new(version.Object), 8, "beside")
 	late := event(&written, 9, "new")
 	n.replica.SetDeathHorizon(k.Token.Slot(), k.Token.Slot(), horizon)
 	deliver := func(object []byte) {
@@ -296,6 +297,13 @@ func TestAnOldHintBringsNothingBack(t *testing.T) {
 	}
 	if got := siblings(); !slices.Equal(got, []string{"beside", "new"}) {
 		t.Errorf("what stands there is %q", got)
+	}
+	// A value that stands beside a younger one is not lost with it.
+	n.replica.SetDeathHorizon(other.Token.Slot(), other.Token.Slot(), horizon)
+	k = other
+	deliver(partly)
+	if got := siblings(); !slices.Equal(got, []string{"old", "beside"}) {
+		t.Errorf("of two values there is %q", got)
 	}
 }
 

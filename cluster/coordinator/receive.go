@@ -163,7 +163,7 @@ func (c *Coordinator) acceptReplicate(v *view, from ring.NodeID, m *wire.Message
 
 // Merge merges an object that another node has kept for this one, and calls done, which
 // must not block. What this node had of it before, and has no more, is not stored again:
-// see replica.DropOutlived. What it is given is borrowed until done.
+// see replica.Outlived. What it is given is borrowed until done.
 func (c *Coordinator) Merge(k replica.Key, object []byte, done func(error)) {
 	if c.crowded() {
 		done(ErrOverloaded)
@@ -222,8 +222,8 @@ func (t *mergeTask) merge(s *replica.Scratch) ([]byte, error) {
 		return nil, err
 	}
 	part := t.c.o.Replica.Forget(t.key.DB, &s.Other)
-	if t.hinted && t.c.o.Replica.DropOutlived(t.key, &s.Other, &s.Object) {
-		part = true
+	if t.hinted && t.c.o.Replica.Outlived(t.key, &s.Other, &s.Object) {
+		return nil, nil
 	}
 	if s.Other.Empty() || s.Object.Empty() && t.c.o.Replica.Gone(t.key, &s.Other) {
 		return nil, nil

@@ -2,6 +2,7 @@ package replica
 
 import (
 	"fmt"
+	"slices"
 	"sync/atomic"
 
 	"kvstore/cluster/hlc"
@@ -67,27 +68,21 @@ func (r *Replica) deadHere(t ring.Token, o *version.Object) bool {
 // is: all replicas of its key held it, and may have removed it since.
 func (r *Replica) Gone(k Key, o *version.Object) bool { return r.deadHere(k.Token, o) }
 
-// DropOutlived drops from an object that was kept for this replica, and may come late, what the replica has had before:
-// siblings from at or before the horizon that are not in held, which is what it holds now. All replicas held each of them
-// once, or what replaced it. So where one is missing it was replaced or deleted, and what said so is collected: a
-// sibling that came once more would be back for good, beside what was written since. It reports whether anything was
-// dropped.
-func (r *Replica) DropOutlived(k Key, o, held *version.Object) (dropped bool) {
+// Outlived reports whether an object that was kept for this replica, and may come late, is what the replica has had
+// before: all of it is from at or before the horizon, and nothing of it is in held, which is what the replica holds now. All
+// replicas held it once, or what replaced it. So it was replaced or deleted since, and what said so may be collected: if it
+// came once more it would be back for good, beside what was written since. Where this copy lacks it for another reason, the
+// others have it.
+//
+// An object that is partly younger is none. To store the rest of it, with a context that covers what was left out, would
+// remove that wherever it is still rightly held.
+func (r *Replica) Outlived(k Key, o, held *version.Object) bool {
 	h := hlc.Timestamp(r.deaths.horizon[k.Token.Slot()].Load())
-	if h == 0 {
+	newest := o.Newest()
+	if h == 0 || newest == nil || newest.Time > h {
 		return false
 	}
-	kept := o.Siblings[:0]
-	for _, s := range o.Siblings {
-		if s.Time > h || held.Has(s.Dot) {
-			kept = append(kept, s)
-		}
-	}
-	dropped = len(kept) != len(o.Siblings)
-	if o.Siblings = kept; len(kept) == 0 {
-		o.Reset()
-	}
-	return dropped
+	return !slices.ContainsFunc(o.Siblings, func(s version.Sibling) bool { return held.Has(s.Dot) })
 }
 
 // note remembers when a record that was written can be dead, if ever.
