@@ -28,8 +28,9 @@
 // The coordinator reads its own copy if it has one, asks as many more replicas as
 // R needs, and merges. Replicas that hold what the coordinator holds answer Same
 // and send no object. What was behind is brought level before the answer when
-// R+W>N, so a later quorum read never sees an older value. A replica that is
-// late is hedged: one more is asked, within a budget. The own copy is a replica
+// R+W>N, so a later quorum read never sees an older value. Who has got something
+// meanwhile that the reader has not seen says so, and it is merged again (goOver). A
+// replica that is late is hedged: one more is asked, within a budget. The own copy is a replica
 // like the others when it is on a slow disk. One that is damaged is answered by
 // the others.
 //

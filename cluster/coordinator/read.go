@@ -277,13 +277,7 @@ func (o *readOp) receive(id uint64, from ring.NodeID, m *wire.Message) {
 		o.answer(place, m)
 		c.o.Answered(from, took)
 	case m.Kind == wire.ReplicateAck && o.repair:
-		if err := errorOf(m); err != nil {
-			o.level.bad |= 1 << uint(place)
-			o.outdated = o.outdated || m.Status == wire.WrongEpoch
-		} else {
-			o.level.ok |= 1 << uint(place)
-		}
-		o.settleRepair()
+		o.repaired(place, m)
 	default:
 		o.mu.Unlock()
 	}

@@ -2,6 +2,7 @@ package coordinator
 
 import (
 	"math/bits"
+	"slices"
 	"time"
 
 	"kvstore/cluster/version"
@@ -58,17 +59,21 @@ func (o *readOp) merge() (behind uint64, err error) {
 }
 
 // repairAll sends the merged object to those who are behind it, and answers the
-// client: after their acknowledgements when R+W>N, at once otherwise. The caller
-// holds mu, which repairAll gives up.
+// client: after their acknowledgements when R+W>N, at once otherwise. Who has got
+// something since it answered that the merged object knows nothing of says so: see
+// goOver. The caller holds mu, which repairAll gives up.
 func (o *readOp) repairAll(behind uint64) {
 	o.c.Metrics.Repairs.Add(uint64(bits.OnesCount64(behind)))
 	o.repair = true
 	o.level = o.fresh
 	o.level.ok = o.tally.ok &^ behind
 	o.level.bad = 0
-	own := o.own
+	own, flags := o.own, wire.Repair
+	if o.blocking {
+		flags |= Covering
+	}
 	m := wire.Message{
-		Kind: wire.Replicate, Flags: wire.Repair, ID: o.id, Timeout: time.Until(o.deadline),
+		Kind: wire.Replicate, Flags: flags, ID: o.id, Timeout: time.Until(o.deadline),
 		Token: o.key.Token, DB: o.key.DB, Key: o.key.Name, Object: o.enc,
 	}
 	if !o.blocking {
@@ -91,13 +96,13 @@ func (o *readOp) repairAll(behind uint64) {
 	id := o.id
 	if own >= 0 && behind>>uint(own)&1 != 0 {
 		t := o.c.merges.Get().(*mergeTask)
-		t.v, t.key, t.object, t.flags, t.kept, t.stale, t.healed = o.v, o.key, o.enc, wire.Repair, false, false, false
+		t.v, t.key, t.object, t.flags, t.kept, t.stale, t.healed = o.v, o.key, o.enc, flags, false, false, false
 		t.origin, t.body, t.target = 0, nil, 0
 		if o.cast.by[own] != 0 {
 			t.target = o.v.idAt(o.part, own)
 		}
 		t.Keep()
-		t.finished = func(err error) { o.repairedHere(id, own, err) }
+		t.finished = func(err error) { o.repairedHere(id, own, err, t) }
 		o.mu.Unlock()
 		o.c.o.Replica.Do(t)
 		o.mu.Lock()
@@ -117,15 +122,18 @@ func (o *readOp) repairAll(behind uint64) {
 }
 
 // repairedHere notes that this node's own copy is level.
-func (o *readOp) repairedHere(id uint64, own int, err error) {
+func (o *readOp) repairedHere(id uint64, own int, err error, t *mergeTask) {
 	o.mu.Lock()
-	if o.id != id || !o.repair {
+	switch {
+	case o.id != id || !o.repair:
 		o.mu.Unlock()
 		return
-	}
-	if err != nil {
+	case err != nil:
 		o.level.bad |= 1 << uint(own)
-	} else {
+	case t.stale && o.unseen(t.enc):
+		o.goOver(own, t.enc)
+		return
+	default:
 		o.level.ok |= 1 << uint(own)
 	}
 	if !o.blocking {
@@ -133,6 +141,55 @@ func (o *readOp) repairedHere(id uint64, own int, err error) {
 		return
 	}
 	o.settleRepair()
+}
+
+// repaired notes what a replica says to the merged object. The caller holds mu, which
+// repaired gives up.
+func (o *readOp) repaired(place int, m *wire.Message) {
+	switch {
+	case errorOf(m) != nil:
+		o.level.bad |= 1 << uint(place)
+		o.outdated = o.outdated || m.Status == wire.WrongEpoch
+	case m.Status == wire.Stale && o.unseen(m.Object):
+		o.goOver(place, m.Object)
+		return
+	default:
+		o.level.ok |= 1 << uint(place)
+	}
+	o.settleRepair()
+}
+
+// unseen reports whether a replica holds a sibling that the merged object knows nothing
+// of. The caller holds mu.
+func (o *readOp) unseen(held []byte) bool {
+	var h version.Object
+	return h.Decode(held) == nil && slices.ContainsFunc(h.Siblings, func(s version.Sibling) bool {
+		return !o.merged.Has(s.Dot) && !o.merged.Context.Covers(s.Dot)
+	})
+}
+
+// goOver merges again, with what a replica holds now. A write may have been acknowledged
+// since that replica answered, and one that was never in force beside it have begun after
+// that, at a replica that answered later: what was merged shows the second and later
+// reads the first. What was sent before is acknowledged under another id, and counts no
+// more. The caller holds mu, which goOver gives up.
+func (o *readOp) goOver(place int, held []byte) {
+	o.brought()
+	a := &o.answered[place]
+	a.object = append(a.object[:0], held...)
+	o.repair = false
+	o.release()
+	if o.wait() {
+		o.conclude()
+	}
+}
+
+// brought notes that who acknowledged the merged object holds that. The caller holds mu.
+func (o *readOp) brought() {
+	for set := o.level.ok & o.tally.ok; set != 0; set &= set - 1 {
+		a := &o.answered[bits.TrailingZeros64(set)]
+		a.object = append(a.object[:0], o.enc...)
+	}
 }
 
 // settleRepair answers once as many replicas as the level needs are level. The
@@ -159,10 +216,7 @@ func (o *readOp) settleRepair() {
 // level, for example because their disk is full. What these hold still counts
 // among what is merged. The caller holds mu, which askInstead gives up.
 func (o *readOp) askInstead() {
-	for set := o.level.ok & o.tally.ok; set != 0; set &= set - 1 {
-		a := &o.answered[bits.TrailingZeros64(set)]
-		a.object = append(a.object[:0], o.enc...)
-	}
+	o.brought()
 	o.repair = false
 	o.spent |= o.tally.ok & o.level.bad
 	o.tally.ok &^= o.level.bad

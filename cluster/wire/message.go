@@ -146,8 +146,8 @@ const (
 	Repair Flags = 1 << 1
 	// NoAck on a Replicate: nobody waits for the answer, send none.
 	NoAck Flags = 1 << 2
-	// Covering on a Replicate: its writer meant to replace everything, so a replica that held
-	// something the object does not cover answers Stale.
+	// Covering on a Replicate: its writer meant to replace everything, or its reader to have
+	// seen it, so a replica that held something the object does not cover answers Stale.
 	Covering Flags = 1 << 3
 	// Later on a Replicate: its sender is in no hurry for the acknowledgement. On any other
 	// message: it need not leave by itself, but with whatever goes the same way next.
