@@ -7,6 +7,7 @@
 //	backup.json   the manifest, written last: without it there is no backup
 //	ring, clock, node.json, CURRENT, MANIFEST-…, *.sst
 //	              the files that it lists, and no others that count
+//	LOCK          while it is being made: see Claim
 //
 // The manifest is JSON for people and programs: a Manifest. Sums are XXH64 of a whole file, 16 hexadecimal digits: they
 // find what disks and copying do to files, and are no protection against somebody who means harm.
