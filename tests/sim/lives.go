@@ -59,6 +59,43 @@ func (n *Network) greeted(p *pair, a, b *Transport, refused [2]error) {
 	}
 }
 
+// knockEvery is how often a node calls one that does not know it.
+const knockEvery = time.Second
+
+// knock has a node call one that does not know it, by a ring of which it is no member: who
+// is called says so, or learns that there is a later ring. The caller holds mu.
+func (n *Network) knock(p *pair, a, b *Transport) {
+	calls := func() bool { return a.peers[b.id] && !b.peers[a.id] && n.reaches(a, b) }
+	if p.knocking || !calls() {
+		return
+	}
+	p.knocking = true
+	n.loop.after(10*time.Millisecond, func() {
+		n.mu.Lock()
+		p.knocking = false
+		stayed := calls()
+		n.mu.Unlock()
+		if !stayed {
+			return
+		}
+		go func() {
+			if a.o.Admit(b.id, b.o.Life, b.o.Epoch()) != nil {
+				return
+			}
+			if err := b.o.Admit(a.id, a.o.Life, a.o.Epoch()); err != nil {
+				n.loop.after(0, func() { a.displaced(b.id, err) })
+			}
+		}()
+		n.loop.after(knockEvery, func() {
+			n.mu.Lock()
+			defer n.mu.Unlock()
+			if calls() {
+				n.knock(p, a, b)
+			}
+		})
+	})
+}
+
 // displaced tells a node that it was not let in.
 func (t *Transport) displaced(by ring.NodeID, err error) {
 	if errors.Is(err, rpc.ErrDisplaced) || errors.Is(err, rpc.ErrHeld) || errors.Is(err, rpc.ErrNoPart) {

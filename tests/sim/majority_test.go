@@ -100,3 +100,27 @@ func TestOneOfThreeIsLeft(t *testing.T) {
 		s.set(s.anyUp(0).index, quorums, Acknowledged)
 	})
 }
+
+// Those that a cluster was recovered without come back when its ring has forgotten them:
+// they know it still, call it, and hear that they have no part in it; gossip tells nobody.
+func TestWhoWasForgottenIsTold(t *testing.T) {
+	play(t, func(c *Config) { c.Machines, c.Members, c.Stretch = 4, 3, 20 }, func(s *scene) {
+		s.set(0, quorums, Acknowledged)
+		s.run(5*time.Minute, "all to be level", func() bool { return s.look() && s.level() })
+		s.loseMajority(Strike{Length: 5 * time.Minute}, time.Now().Add(time.Minute))
+		s.run(time.Minute, "the cluster to be recovered", func() bool { return s.newest.Generation == 1 })
+		s.machines[3].enter()
+		s.run(4*time.Minute, "the lost to be forgotten", func() bool { return len(s.newest.Members) == 2 && len(s.newest.Transfers) == 0 })
+		lost := func(addr string) bool { return s.hasNoPart(s.machines[s.machineAt(addr)]) }
+		s.gossip.SetFate(func(from, to string) (time.Duration, bool) { return 0, lost(from) != lost(to) })
+		s.run(6*time.Minute, "the lost to come back", func() bool { return s.down() == 0 })
+		s.pass(200 * time.Millisecond)
+		s.gossip.SetFate(s.fate)
+		for _, m := range s.machines {
+			if m.up() != nil && s.hasNoPart(m) {
+				t.Errorf("%s is there still", m.name())
+			}
+		}
+		s.run(time.Minute, "them to be out", func() bool { return s.inside() == 2 })
+	})
+}

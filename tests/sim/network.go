@@ -69,6 +69,7 @@ type link struct {
 type pair struct {
 	session    *session
 	connecting bool
+	knocking   bool // one calls who does not know it; see knock
 }
 
 // session is one connection between two transports.
@@ -214,14 +215,11 @@ func (n *Network) reconnect(t *Transport, within time.Duration) {
 
 // connect begins to connect two transports. The caller holds mu.
 func (n *Network) connect(a, b *Transport, within time.Duration) {
+	p := n.pairOf(a, b)
 	if !n.connectable(a, b) {
+		n.knock(p, a, b)
+		n.knock(p, b, a)
 		return
-	}
-	k := pairKey(a.id, b.id)
-	p := n.pairs[k]
-	if p == nil {
-		p = &pair{}
-		n.pairs[k] = p
 	}
 	if p.session != nil || p.connecting {
 		return
@@ -230,9 +228,25 @@ func (n *Network) connect(a, b *Transport, within time.Duration) {
 	n.loop.after(time.Millisecond+n.jitter(a.machine, b.machine, within), func() { n.establish(p, a.id, b.id) })
 }
 
+// pairOf returns the pair of two nodes. The caller holds mu.
+func (n *Network) pairOf(a, b *Transport) *pair {
+	k := pairKey(a.id, b.id)
+	p := n.pairs[k]
+	if p == nil {
+		p = &pair{}
+		n.pairs[k] = p
+	}
+	return p
+}
+
 // connectable reports whether two can be connected now. The caller holds mu.
 func (n *Network) connectable(a, b *Transport) bool {
-	return a.peers[b.id] && b.peers[a.id] && n.transports[a.id] == a && n.transports[b.id] == b &&
+	return a.peers[b.id] && b.peers[a.id] && n.reaches(a, b)
+}
+
+// reaches reports whether two could be connected if they knew each other. The caller holds mu.
+func (n *Network) reaches(a, b *Transport) bool {
+	return n.transports[a.id] == a && n.transports[b.id] == b &&
 		!n.blocked[[2]int{a.machine, b.machine}] && !n.blocked[[2]int{b.machine, a.machine}] &&
 		n.paused[a.machine] == nil && n.paused[b.machine] == nil
 }
