@@ -88,7 +88,8 @@ func (m *machine) refused(p *process, err error) {
 	p.refusal = err
 	switch {
 	case errors.Is(err, cluster.ErrRefused) && !m.w.formed: // the test knows why
-	case errors.Is(err, cluster.ErrNoPart) && m.w.dynamic():
+	case m.w.dynamic() && (errors.Is(err, cluster.ErrNoPart) || errors.Is(err, cluster.ErrRefused) && m.w.hasNoPart(m)):
+		// Who had joined and died before it stored a ring is refused like who asks to join.
 		m.leaving = true
 		end := time.Now().Add(heardWithin)
 		m.stop(func() { m.leave(end, err) })
