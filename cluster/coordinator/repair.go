@@ -214,7 +214,9 @@ func (o *readOp) settleRepair() {
 
 // askInstead goes on with other replicas for those that could not be brought
 // level, for example because their disk is full. What these hold still counts
-// among what is merged. The caller holds mu, which askInstead gives up.
+// among what is merged. Who was asked and has not been heard is asked anew: an answer that
+// came beside the repair was not taken, and one that is to come may compare with what this
+// node held before it. The caller holds mu, which askInstead gives up.
 func (o *readOp) askInstead() {
 	o.brought()
 	o.repair = false
@@ -224,5 +226,7 @@ func (o *readOp) askInstead() {
 	if o.failure == nil {
 		o.failure = ErrTimeout
 	}
+	o.asked = o.tally.ok | o.tally.bad
+	o.release()
 	o.ask()
 }
