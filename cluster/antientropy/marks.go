@@ -31,6 +31,7 @@ type partition struct {
 	urgent  time.Time     // a round is wanted at this time
 	tried   time.Time     // the last round began
 	because string        // why the last round did not end equal
+	held    time.Time     // since when rounds have waited for hints; zero when none does
 }
 
 // marks is the durable part of a partition: agreed (8), collected (8), ended (8),

@@ -416,3 +416,34 @@ func TestHintsGoFirst(t *testing.T) {
 		w.level()
 	})
 }
+
+// Where hints are made and brought all the time, rounds begin all the same, after a quarter of
+// the period.
+func TestHintsAreNotWaitedForForEver(t *testing.T) {
+	synctest.Test(t, func(t *testing.T) {
+		w := newWorld(t, 3)
+		n := w.nodes[2]
+		n.mu.Lock()
+		n.handing = map[ring.Partition]bool{}
+		for p := range partitions {
+			n.handing[ring.Partition(p)] = true
+		}
+		n.mu.Unlock()
+		for _, n := range w.nodes {
+			n.keeper.SetTimes(time.Hour, 0)
+			n.keeper.Start()
+		}
+		w.set("a", "1", 1)
+		for _, p := range all() {
+			w.nodes[1].keeper.Mark(p)
+		}
+		time.Sleep(14 * time.Minute)
+		for i, n := range w.nodes {
+			if m := &n.keeper.Metrics; m.Rounds.Load()+m.Incomplete.Load() > 0 {
+				t.Errorf("node %d has ended rounds", i+1)
+			}
+		}
+		time.Sleep(2 * time.Minute)
+		w.level()
+	})
+}

@@ -97,7 +97,9 @@ func (k *Keeper) runRounds() {
 
 // afterHints puts off the rounds of partitions whose replicas are being brought hints, by any
 // node, and returns the others. Hints bring what a replica lacks at a fraction of the cost of
-// finding it out, and a round beside them would do the same work again.
+// finding it out, and a round beside them would do the same work again. It waits for a part of
+// the period at most: where hints are made all the time, what they do not stand for has to be
+// found, and the dead have to be removed, all the same.
 func (k *Keeper) afterHints(due []ring.Partition) []ring.Partition {
 	r := k.o.Ring()
 	if r == nil || len(due) == 0 {
@@ -125,22 +127,29 @@ func (k *Keeper) afterHints(due []ring.Partition) []ring.Partition {
 	}
 	now := make([]ring.Partition, 0, len(due))
 	for i, p := range due {
-		if handing[i] {
-			k.putOff(p)
-		} else {
+		if !k.putOff(p, handing[i]) {
 			now = append(now, p)
 		}
 	}
 	return now
 }
 
-// putOff has the round of a partition wait.
-func (k *Keeper) putOff(n ring.Partition) {
+// putOff has the round of a partition wait while hints are brought, if it has not waited for
+// too long.
+func (k *Keeper) putOff(n ring.Partition, handing bool) bool {
 	now := time.Now()
 	k.mu.Lock()
 	defer k.mu.Unlock()
 	p := &k.parts[n]
+	switch {
+	case !handing, !p.held.IsZero() && now.Sub(p.held) >= time.Duration(k.period.Load())/4:
+		p.held = time.Time{}
+		return false
+	case p.held.IsZero():
+		p.held = now
+	}
 	p.tried, p.urgent, p.because = now, now.Add(comeback+rand.N(comeback/4)), errHanding.Error()
+	return true
 }
 
 // untilNext is the time until something is due: at most a part of the period, so
