@@ -178,7 +178,8 @@ func (r *Reader) block(h handle, cachedOnly bool) (cache.Handle, error) {
 	return c.Publish(held), nil
 }
 
-// maxResident is the length up to which a block is copied and decoded by who must not wait: some ten microseconds.
+// maxResident is the length, as it is stored and as it is decoded, up to which a block is read by who must not wait: some ten
+// microseconds.
 const maxResident = 32 << 10
 
 // readBlock reads a block from the file into memory of the cache, or of its own when c is nil. With residentOnly it is
@@ -203,6 +204,9 @@ func (r *Reader) readBlock(h handle, c *cache.Cache, residentOnly bool) (cache.H
 	stored, kind, length, err := unseal(h.offset, sealed)
 	if err != nil {
 		return cache.Handle{}, r.damage(h.offset, err.Error())
+	}
+	if residentOnly && length > maxResident {
+		return cache.Handle{}, errNotReady
 	}
 	var held cache.Handle
 	if c != nil {

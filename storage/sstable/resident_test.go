@@ -82,3 +82,28 @@ func TestTryGetReadsWhatTheSystemHas(t *testing.T) {
 		t.Errorf("damaged: ready %v, %v", ready, err)
 	}
 }
+
+// TestTryGetDecodesNoHugeBlock asks for a value that takes little room as it is stored, and a long time to decode.
+func TestTryGetDecodesNoHugeBlock(t *testing.T) {
+	for _, compression := range []string{"s2", "zstd"} {
+		r := record{"\x01key", 1, entry.KindSet, string(make([]byte, 8<<20))}
+		fs, info := build(t, []record{r}, nil, WriterOptions{Compression: compression})
+		c := cache.New(32 << 20)
+		defer c.Close()
+		f, err := fs.Open("table")
+		if err != nil {
+			t.Fatal(err)
+		}
+		table, err := Open(&pageCache{File: f, has: true}, info.Size, ReaderOptions{Cache: c, FileNum: 7, Name: "table"})
+		if err != nil {
+			t.Fatal(err)
+		}
+		defer table.Close()
+		if _, _, _, found, ready, err := table.TryGet(nil, []byte(r.key), entry.MaxSeq); found || ready || err != nil {
+			t.Errorf("%s: found %v, ready %v, %v", compression, found, ready, err)
+		}
+		if _, _, _, found, err := table.Get(nil, []byte(r.key), entry.MaxSeq); !found || err != nil {
+			t.Errorf("%s: found %v, %v", compression, found, err)
+		}
+	}
+}
