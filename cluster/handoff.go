@@ -259,7 +259,7 @@ func (n *Node) pass(id ring.NodeID) {
 	began := time.Now()
 	ended, err := hint.NewReplayer(n.hints, hintHost{n}, id).Pass(n.ctx)
 	n.handoff.mu.Lock()
-	n.handoff.stuck[id] = ended == 0
+	n.handoff.stuck[id] = ended == 0 && n.promptly(id) // else it has died meanwhile
 	n.handoff.mu.Unlock()
 	if ended > 0 {
 		n.log.Info().Str("node", n.nameOf(id)).Int("keys", ended).Dur("took", time.Since(began)).Msg("a node got what it had missed")
