@@ -10,7 +10,7 @@ FUZZTIME ?= 10s# for each fuzz target
 FOR      ?= 10m# of faults in a real cluster
 TOOL     := go tool -modfile=tests/tools.mod
 
-.PHONY: build test race sim chaos fuzz lint bench cover check help
+.PHONY: build test race sim chaos fuzz lint bench profile cover check help
 
 build: ## build ./kvstore
 	go build -o kvstore .
@@ -47,6 +47,11 @@ lint: ## gofmt, vet, modernizers, staticcheck, govulncheck
 bench: ## compare with redis-server, side by side, and print the table
 	tests/install
 	go run ./benchmarks
+
+profile: ## renew default.pgo, by which the compiler knows what is called most, from short runs of the benchmarks
+	tests/install
+	dir=$$(mktemp -d); trap 'rm -rf "$$dir"' EXIT; GOFLAGS=-trimpath go run ./benchmarks -short -rounds 1 -profile "$$dir"; \
+	go tool pprof -proto "$$dir"/*.cpu.pprof > "$$dir"/merged; mv "$$dir"/merged default.pgo
 
 cover: ## write coverage.out and print the total
 	go test -coverpkg=./... -coverprofile=coverage.out ./...
