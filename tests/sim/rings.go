@@ -90,7 +90,7 @@ func CheckRing(r, before *ring.Ring) error {
 			held = holding(before, p)
 		}
 		for dc, n := range want {
-			if holds[dc] < n && !growing(r, p) && (before == nil || holds[dc] < held[dc]) {
+			if holds[dc] < n && !growing(r, p, dc) && (before == nil || holds[dc] < held[dc]) {
 				return fmt.Errorf("partition %d has %d holders of %d %s", p, holds[dc], n, dc)
 			}
 		}
@@ -118,10 +118,13 @@ func holding(r *ring.Ring, p ring.Partition) map[string]int {
 // anywhere stands for all data centres.
 const anywhere = "anywhere"
 
-// growing reports whether a partition is to get a replica more: there were too few
-// members when it began.
-func growing(r *ring.Ring, p ring.Partition) bool {
-	return slices.ContainsFunc(r.Transfers, func(t ring.Transfer) bool { return t.Partition == p && t.From == 0 })
+// growing reports whether a partition is to get a replica more, in a data centre or anywhere: there
+// were too few members when it began, or, in a data centre, what had begun by an earlier plan takes one
+// to another and has to end first.
+func growing(r *ring.Ring, p ring.Partition, dc string) bool {
+	return slices.ContainsFunc(r.Transfers, func(t ring.Transfer) bool {
+		return t.Partition == p && (t.From == 0 || t.To != 0 && dc != anywhere && r.Member(t.To).DC == dc)
+	})
 }
 
 // hunted strikes who has come to the step that was waited for.
