@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"testing/synctest"
 	"time"
@@ -158,13 +159,13 @@ func TestOpenOnAFullDisk(t *testing.T) {
 // TestAFailedFlushStaysFailed: after one failed flush of the log no other is believed, whatever the disk says then.
 func TestAFailedFlushStaysFailed(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
-		failing := false
-		syncs := 0
+		var failing atomic.Bool
+		var syncs atomic.Int64
 		disk := vfs.NewMem()
 		fs := &vfs.Faulty{FS: disk, Inject: func(op vfs.Op, name string) error {
 			if op == vfs.OpSync && strings.HasSuffix(name, ".log") {
-				syncs++
-				if failing {
+				syncs.Add(1)
+				if failing.Load() {
 					return errors.New("input/output error")
 				}
 			}
@@ -176,13 +177,14 @@ func TestAFailedFlushStaysFailed(t *testing.T) {
 		mustSet(t, db, "a", "1")
 		must(t, db.Commit())
 		synctest.Wait()
-		failing = true
+		failing.Store(true)
 		mustSet(t, db, "b", "2")
 		if err := db.Commit(); !errors.Is(err, ErrReadOnly) {
 			t.Fatalf("a failed flush is %v", err)
 		}
-		failing = false
-		before := syncs
+		failing.Store(false)
+		synctest.Wait()
+		before := syncs.Load()
 		time.Sleep(time.Minute)
 		for range 3 {
 			if _, err := db.Set([]byte("c"), nil); !errors.Is(err, ErrReadOnly) {
@@ -192,8 +194,8 @@ func TestAFailedFlushStaysFailed(t *testing.T) {
 				t.Errorf("a commit after a failed flush: %v", err)
 			}
 		}
-		if syncs != before {
-			t.Errorf("the log was flushed %d times more", syncs-before)
+		if n := syncs.Load() - before; n != 0 {
+			t.Errorf("the log was flushed %d times more", n)
 		}
 		if v, found, err := db.Get(nil, []byte("a")); !found || err != nil || string(v) != "1" {
 			t.Errorf("a read after a failed flush: %q, %v, %v", v, found, err)
