@@ -186,6 +186,15 @@ func (k *Keeper) checkSteady(ctx context.Context, r *ring.Ring, tries []*try) {
 		t.steady = !k.o.Requests.Unsteady(t.p)
 		body = binary.BigEndian.AppendUint16(body, uint16(t.p))
 	}
+	k.askMembers(ctx, r, body, func(answer []byte, err error) {
+		for j, t := range tries {
+			t.steady = t.steady && err == nil && len(answer) == len(tries) && answer[j] == 0
+		}
+	})
+}
+
+// askMembers asks every other member of the ring, and takes what each answers.
+func (k *Keeper) askMembers(ctx context.Context, r *ring.Ring, body []byte, take func(answer []byte, err error)) {
 	var none Tally
 	for i := range r.Members {
 		id := r.Members[i].ID
@@ -197,9 +206,7 @@ func (k *Keeper) checkSteady(ctx context.Context, r *ring.Ring, tries []*try) {
 		if k.o.Peers.Connected(id) {
 			answer, err = k.ask(ctx, id, body, &none)
 		}
-		for j, t := range tries {
-			t.steady = t.steady && err == nil && len(answer) == len(tries) && answer[j] == 0
-		}
+		take(answer, err)
 	}
 }
 

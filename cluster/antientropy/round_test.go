@@ -382,16 +382,7 @@ func TestRepairOnDemand(t *testing.T) {
 func TestHintsGoFirst(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 3)
-		hand := func(now bool) {
-			n := w.nodes[2]
-			n.mu.Lock()
-			defer n.mu.Unlock()
-			n.handing = map[ring.Partition]bool{}
-			for p := range partitions {
-				n.handing[ring.Partition(p)] = now
-			}
-		}
-		hand(true)
+		w.nodes[2].hand(true)
 		for _, n := range w.nodes {
 			n.keeper.Start()
 		}
@@ -405,10 +396,10 @@ func TestHintsGoFirst(t *testing.T) {
 				t.Errorf("node %d has ended rounds", i+1)
 			}
 		}
-		hand(false)
+		w.nodes[2].hand(false)
 		time.Sleep(time.Minute)
 		w.level()
-		hand(true)
+		w.nodes[2].hand(true)
 		w.set("b", "1", 1)
 		if j := w.round(0); !j.Complete || j.Differing == 0 {
 			t.Errorf("on demand: %+v", j)
@@ -422,13 +413,7 @@ func TestHintsGoFirst(t *testing.T) {
 func TestHintsAreNotWaitedForForEver(t *testing.T) {
 	synctest.Test(t, func(t *testing.T) {
 		w := newWorld(t, 3)
-		n := w.nodes[2]
-		n.mu.Lock()
-		n.handing = map[ring.Partition]bool{}
-		for p := range partitions {
-			n.handing[ring.Partition(p)] = true
-		}
-		n.mu.Unlock()
+		w.nodes[2].hand(true)
 		for _, n := range w.nodes {
 			n.keeper.SetTimes(time.Hour, 0)
 			n.keeper.Start()

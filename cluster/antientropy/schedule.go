@@ -111,20 +111,14 @@ func (k *Keeper) afterHints(due []ring.Partition) []ring.Partition {
 		handing[i] = k.o.Requests.Handing(p)
 		body = binary.BigEndian.AppendUint16(body, uint16(p))
 	}
-	var none Tally
-	for i := range r.Members {
-		id := r.Members[i].ID
-		if id == k.o.Self || !k.o.Peers.Connected(id) {
-			continue
-		}
-		answer, err := k.ask(k.ctx, id, body, &none)
+	k.askMembers(k.ctx, r, body, func(answer []byte, err error) {
 		if err != nil || len(answer) != len(due) {
-			continue // of an older version, or lost: the round finds out
+			return // of an older version, or lost: the round finds out
 		}
 		for j := range due {
 			handing[j] = handing[j] || answer[j] != 0
 		}
-	}
+	})
 	now := make([]ring.Partition, 0, len(due))
 	for i, p := range due {
 		if !k.putOff(p, handing[i]) {

@@ -48,7 +48,7 @@ type node struct {
 	unfilled map[ring.Partition]bool
 	hints    map[ring.Partition]bool
 	moving   map[ring.Partition]bool
-	handing  map[ring.Partition]bool
+	handing  bool // hints, of all partitions
 }
 
 const partitions = 4
@@ -168,11 +168,19 @@ func (n *node) Moving(p ring.Partition) bool {
 	defer n.mu.Unlock()
 	return n.moving[p]
 }
-func (n *node) Handing(p ring.Partition) bool {
+func (n *node) Handing(ring.Partition) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
-	return n.handing[p]
+	return n.handing
 }
+
+// hand says whether a node brings the others hints.
+func (n *node) hand(now bool) {
+	n.mu.Lock()
+	defer n.mu.Unlock()
+	n.handing = now
+}
+
 func (n *node) Unsteady(p ring.Partition) bool {
 	n.mu.Lock()
 	defer n.mu.Unlock()
